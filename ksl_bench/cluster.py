@@ -1,0 +1,322 @@
+"""Ray: a pool of long-lived Ray Train worker groups that pull work from the driver.
+
+Each group is one `TorchTrainer` whose training function never trains one thing: it asks the desk (an
+actor) for work, builds it, says how it went, and asks again. Start-up is paid once a group, not once a
+run. When a worker dies, Ray Train restarts its group, and the desk hands out again what the group was
+at; after too many losses the work counts as failed. Nothing is remembered here beyond the queue: what
+is finished is in the store.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import os
+import threading
+import time
+from collections import deque
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+import ray
+import ray.train
+import ray.train.torch
+
+from ksl_bench.benchmark import Event
+from ksl_bench.config import ResourcesSpec
+from ksl_bench.errors import ClusterError
+from ksl_bench.plan import Plan, Setting, Work
+from ksl_bench.store import Store
+from ksl_bench.worker import Outcome, classify
+
+PASSED_ON = ("HF_", "NCCL_", "SACREBLEU", "AWS_", "CUDA_DEVICE_MAX_CONNECTIONS")
+"""Prefixes of the environment variables that workers need; their values go by actor call, so that no
+log, dashboard or job description shows them."""
+
+ATTEMPTS = 3
+"""How often a piece of work is handed out before a loss of its worker counts against it."""
+
+START_SECONDS = 300
+"""How long a group may take to show up before the pool gives up on it."""
+
+
+class Desk:
+    """Hands out work to groups and collects what they say; runs as an actor, one a pool."""
+
+    def __init__(self, environment: Mapping[str, str]) -> None:
+        """Open the desk.
+
+        Args:
+            environment: Variables that the workers are to have.
+        """
+        self._environment = dict(environment)
+        self._queue: deque[Work] = deque()
+        self._held: dict[int, Work] = {}
+        self._attempts: dict[str, int] = {}
+        self._events: list[Event] = []
+        self._closed = False
+
+    def environment(self) -> dict[str, str]:
+        """Return the variables that a worker is to have."""
+        return self._environment
+
+    def submit(self, work: Work) -> None:
+        """Queue a piece of work."""
+        self._queue.append(work)
+
+    def close(self) -> None:
+        """Send groups home when they ask next."""
+        self._closed = True
+
+    def arrive(self, group: int) -> None:
+        """Note that a group has (re)started: what it held before was lost with it."""
+        work = self._held.pop(group, None)
+        if work is None:
+            return
+        if self._attempts[work.key] < ATTEMPTS:
+            self._queue.appendleft(work)
+        else:
+            reason = f"its worker was lost {ATTEMPTS} times"
+            self._events.append(Event("done", work.key, outcome=Outcome(work.key, "failed", reason)))
+
+    def next(self, group: int) -> Work | str:
+        """Return work for a group, or "wait", or "leave"."""
+        if self._closed:
+            return "leave"
+        if not self._queue:
+            return "wait"
+        work = self._queue.popleft()
+        self._held[group] = work
+        self._attempts[work.key] = self._attempts.get(work.key, 0) + 1
+        self._events.append(Event("started", work.key))
+        return work
+
+    def done(self, group: int, outcome: Outcome) -> None:
+        """Take a group's word for how its work ended; the first of several ranks counts."""
+        work = self._held.get(group)
+        if work is not None and work.key == outcome.key:
+            del self._held[group]
+            self._events.append(Event("done", outcome.key, outcome=outcome))
+
+    def progress(self, key: str, progress: dict[str, Any]) -> None:
+        """Pass on how far a piece of work is."""
+        self._events.append(Event("progress", key, progress=progress))
+
+    def events(self) -> list[Event]:
+        """Return what happened since the last call."""
+        events, self._events = self._events, []
+        return events
+
+
+def serve(config: dict[str, Any]) -> None:
+    """Work for the desk until it says to leave; runs on every worker of a group."""
+    import torch.distributed as dist
+
+    from ksl_bench.training.loop import Worker
+    from ksl_bench.worker import Builder
+
+    desk, group = config["desk"], config["group"]
+    os.environ.update(ray.get(desk.environment.remote()))
+    context = ray.train.get_context()
+    worker = Worker(
+        rank=context.get_world_rank(),
+        world_size=context.get_world_size(),
+        device=ray.train.torch.get_device(),
+    )
+    builder = Builder(config["setting"], Store(config["storage"]), worker)
+    if worker.leads:
+        ray.get(desk.arrive.remote(group))
+    while True:
+        told: list[Any] = [_ask(desk, group) if worker.leads else None]
+        if worker.world_size > 1:
+            dist.broadcast_object_list(told, src=0)
+        work = told[0]
+        if work == "leave":
+            return
+        _build(builder, work, desk, group)
+
+
+def _ask(desk: Any, group: int) -> Any:
+    while (work := ray.get(desk.next.remote(group))) == "wait":
+        time.sleep(0.05)
+    return work
+
+
+def _build(builder: Any, work: Work, desk: Any, group: int) -> None:
+    """Build one artifact and tell the desk; a group that cannot be trusted any more ends here."""
+    try:
+        outcome = builder.build(work, lambda progress: desk.progress.remote(work.key, progress))
+    except Exception as error:
+        logging.getLogger(__name__).exception("%s %s failed", work.kind, work.key)
+        outcome = Outcome(work.key, *classify(error))
+        ray.get(desk.done.remote(group, outcome))
+        # After an out-of-memory error the allocator is in pieces; other ranks may wait in a collective
+        # call for this one. Ray Train makes the group anew.
+        if outcome.status == "out_of_memory" or builder.worker.world_size > 1:
+            raise
+        return
+    if builder.worker.leads:
+        ray.get(desk.done.remote(group, outcome))
+
+
+class RayPool:
+    """As many warm worker groups as the cluster holds and the plan can use."""
+
+    def __init__(self, plan: Plan, store: Store, *, groups: int) -> None:
+        """Start the groups; they come up while the caller goes on."""
+        environment = {
+            name: value for name, value in os.environ.items() if name.startswith(PASSED_ON)
+        }
+        self._desk: Any = ray.remote(num_cpus=0)(Desk).remote(environment)
+        self._errors: list[BaseException] = []
+        self._threads = [
+            threading.Thread(
+                target=self._fit, args=(plan, store, group), name=f"group-{group}", daemon=True
+            )
+            for group in range(groups)
+        ]
+        for thread in self._threads:
+            thread.start()
+
+    def _fit(self, plan: Plan, store: Store, group: int) -> None:
+        try:
+            _trainer(plan.setting, plan.suite.resources, store, self._desk, group).fit()
+        except BaseException as error:
+            self._errors.append(error)
+
+    def submit(self, work: Work) -> None:
+        """Queue a piece of work."""
+        ray.get(self._desk.submit.remote(work))
+
+    def events(self) -> Iterable[Event]:
+        """Return what happened; waits a tenth of a second when nothing did."""
+        events: list[Event] = ray.get(self._desk.events.remote())
+        if not events:
+            if not any(thread.is_alive() for thread in self._threads):
+                last = self._errors[-1] if self._errors else "they ended early"
+                raise ClusterError(f"no worker group is left: {last}")
+            time.sleep(0.1)
+        return events
+
+    def close(self) -> None:
+        """Let the groups go; those that do not come to an end are left to Ray's shutdown."""
+        with contextlib.suppress(ray.exceptions.RayError):
+            ray.get(self._desk.close.remote(), timeout=10)
+        for thread in self._threads:
+            thread.join(timeout=10)
+
+
+def _trainer(
+    setting: Setting, resources: ResourcesSpec, store: Store, desk: Any, group: int
+) -> ray.train.torch.TorchTrainer:
+    per_worker = {"CPU": resources.cpus_per_worker}
+    if resources.gpus_per_worker:
+        per_worker["GPU"] = resources.gpus_per_worker
+    return ray.train.torch.TorchTrainer(
+        serve,
+        train_loop_config={
+            "desk": desk,
+            "group": group,
+            "setting": setting,
+            "storage": store.root,
+        },
+        scaling_config=ray.train.ScalingConfig(
+            num_workers=resources.workers_per_run,
+            use_gpu=bool(resources.gpus_per_worker),
+            resources_per_worker=per_worker,
+            placement_strategy=resources.placement,
+        ),
+        run_config=ray.train.RunConfig(
+            name=f"{setting.suite}-group-{group}",
+            storage_path=store.location("ray"),
+            # The desk counts losses by piece of work; the group itself may always come back.
+            failure_config=ray.train.FailureConfig(max_failures=-1),
+        ),
+    )
+
+
+def connect(address: str | None) -> None:
+    """Join a Ray cluster, or start one on this machine that listens on loopback only.
+
+    Raises:
+        ClusterError: If the cluster cannot be reached.
+    """
+    os.environ.setdefault("RAY_TRAIN_HEALTH_CHECK_INTERVAL_S", "0.5")
+    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+    os.environ.setdefault("RAY_TRAIN_V2_ENABLED", "1")
+    os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
+    logging.getLogger("ray").setLevel(logging.ERROR)
+    options: dict[str, Any] = {"log_to_driver": False, "logging_level": logging.ERROR}
+    try:
+        if address is None:
+            ray.init(include_dashboard=False, **options)
+        else:
+            ray.init(address=address, **options)
+    except (ConnectionError, RuntimeError, ValueError, ray.exceptions.RayError) as error:
+        reason = str(error).strip().splitlines()[0]
+        raise ClusterError(f"--address {address}: cannot reach Ray: {reason}") from None
+
+
+def disconnect() -> None:
+    """Leave the cluster; one that was started here ends."""
+    ray.shutdown()
+
+
+def group_count(resources: ResourcesSpec, *, wanted: int) -> int:
+    """Return how many groups to start on the connected cluster.
+
+    Args:
+        resources: What one group takes.
+        wanted: More than so many would have nothing to do.
+
+    Raises:
+        ClusterError: If not even one fits, now or after the autoscaler has done what it may.
+    """
+    need = {
+        "CPU": resources.workers_per_run * resources.cpus_per_worker,
+        "GPU": resources.workers_per_run * resources.gpus_per_worker,
+    }
+    there = ray.cluster_resources()
+    limit = _autoscaler_limit()
+    for name, amount in need.items():
+        most = max(there.get(name, 0.0), limit.get(name, 0.0))
+        if amount > most:
+            raise ClusterError(shortage(resources, name, amount, most))
+    fits = min(int(there.get(name, 0.0) // amount) for name, amount in need.items() if amount)
+    return max(1, min(fits, wanted, resources.max_groups or fits or 1))
+
+
+def _autoscaler_limit() -> dict[str, float]:
+    """Return what the cluster may grow to; nothing where it does not say."""
+    from ray._private.state import state
+
+    with contextlib.suppress(Exception):  # a private call: without it, what is there is the limit
+        return dict(state.get_max_resources_from_cluster_config() or {})
+    return {}
+
+
+def shortage(resources: ResourcesSpec, name: str, amount: float, most: float) -> str:
+    """Return the line that says what was asked for and what there is."""
+    each = resources.cpus_per_worker if name == "CPU" else resources.gpus_per_worker
+    return (
+        f"resources.workers_per_run: {resources.workers_per_run} workers x {each:g} {name} = "
+        f"{amount:g} {name}, but the cluster has at most {most:g}"
+    )
+
+
+def check_this_machine(resources: ResourcesSpec) -> None:
+    """Check, before Ray is started, that one run fits on this machine.
+
+    Raises:
+        ClusterError: If it does not.
+    """
+    import torch
+
+    there = {"CPU": float(os.cpu_count() or 1), "GPU": float(torch.cuda.device_count())}
+    need = {
+        "CPU": resources.workers_per_run * resources.cpus_per_worker,
+        "GPU": resources.workers_per_run * resources.gpus_per_worker,
+    }
+    for name, amount in need.items():
+        if amount > there[name]:
+            raise ClusterError(shortage(resources, name, amount, there[name]))

@@ -1,0 +1,235 @@
+"""What a suite says, typed and frozen.
+
+These classes hold and check values, nothing else: `suite.py` finds the YAML files, joins suites with
+recipes and `--set`, and reports every problem at once with its path. Units are in the names; languages
+are ISO 639-3 codes.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+Precision = Literal["fp32", "bf16"]
+Split = Literal["train", "dev", "devtest"]
+Location = str | tuple[str, str] | tuple[tuple[str, str], ...]
+Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")]
+Language = Annotated[str, Field(pattern=r"^[a-z]{3}(_[A-Z][a-z]{3})?$")]
+
+
+class Spec(BaseModel):
+    """A frozen part of a suite; unknown fields are errors."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+
+class ModelSpec(Spec):
+    """The base model: any Hugging Face causal language model, or the shipped tiny one."""
+
+    name_or_path: str
+    """`tiny-base` (shipped), a folder, or a Hugging Face id."""
+    revision: str | None = None
+    """Branch, tag or commit of a Hugging Face id; it is pinned to the commit before anything runs."""
+    trust_remote_code: bool = False
+
+
+class TaskSpec(Spec):
+    """What the model is asked to do, on which text, under which prompt."""
+
+    name: str = "translation"
+    source_language: Language
+    target_language: Language
+    prompt: str = "explicit"
+    """A named template, or a template text that holds `{source}`."""
+    train_files: Location
+    """`controlled`, two aligned files, a TSV, JSONL, a FLORES folder, or `hf://id@revision?...`."""
+    dev_files: Location
+    devtest_files: Location
+    columns: tuple[str, str] | None = None
+    """Names of the source and target column, for TSV, JSONL and Hugging Face datasets."""
+    train_size: Annotated[int, Field(ge=1)] | None = None
+    dev_size: Annotated[int, Field(ge=1)] | None = None
+    devtest_size: Annotated[int, Field(ge=1)] | None = None
+    """Examples used of each split; all of them where none is given."""
+    sample_seed: int = 0
+    """Draws the training examples when fewer than all are used."""
+
+    def files(self, split: Split) -> Location:
+        """Return where a split is read from."""
+        location: Location = getattr(self, f"{split}_files")
+        return location
+
+    def size(self, split: Split) -> int | None:
+        """Return how many examples of a split are used, None for all."""
+        size: int | None = getattr(self, f"{split}_size")
+        return size
+
+    @model_validator(mode="after")
+    def _two_languages(self) -> TaskSpec:
+        if self.source_language == self.target_language:
+            raise ValueError(f"source and target language are both {self.source_language!r}")
+        return self
+
+
+class TrainSpec(Spec):
+    """How one method is trained; the same fields for every method."""
+
+    learning_rate: float = Field(gt=0)
+    """Peak learning rate, reached after warm-up."""
+    steps: Annotated[int, Field(ge=1)] | None = None
+    """Optimizer steps; give this or `epochs`."""
+    epochs: Annotated[float, Field(gt=0)] | None = None
+    """Passes over the training examples; give this or `steps`."""
+    global_batch_size: int = Field(default=16, ge=1)
+    """Examples per optimizer step, summed over all workers."""
+    micro_batch_size: int = Field(default=16, ge=1)
+    """Examples per forward pass of one worker."""
+    schedule: Literal["linear", "cosine", "constant"] = "linear"
+    warmup_ratio: float = Field(default=0.03, ge=0, lt=1)
+    """Share of the steps over which the learning rate rises."""
+    weight_decay: float = Field(default=0.0, ge=0)
+    adam_beta1: float = Field(default=0.9, ge=0, lt=1)
+    adam_beta2: float = Field(default=0.999, ge=0, lt=1)
+    max_gradient_norm: float = Field(default=1.0, gt=0)
+    max_seq_length: int = Field(default=512, ge=8)
+    """Longest prompt and response together, in tokens; longer examples lose the end of the response."""
+    precision: Precision = "fp32"
+    gradient_checkpointing: bool = False
+    checkpoint_every_steps: int = Field(default=100, ge=1)
+    divergence_factor: float = Field(default=20.0, gt=1)
+    """A run has diverged when its loss is not finite, or above so many times the first (at least 1)."""
+
+    @model_validator(mode="after")
+    def _one_length(self) -> TrainSpec:
+        if (self.steps is None) == (self.epochs is None):
+            raise ValueError(
+                f"give exactly one of steps and epochs, got steps={self.steps}, epochs={self.epochs}"
+            )
+        return self
+
+    def total_steps(self, *, examples: int) -> int:
+        """Optimizer steps of a run over that many training examples; at least one."""
+        if self.steps is not None:
+            return self.steps
+        assert self.epochs is not None
+        return max(1, round(self.epochs * examples / self.global_batch_size))
+
+    def accumulation_steps(self, *, world_size: int) -> int:
+        """Micro-batches each worker runs before one optimizer step.
+
+        Raises:
+            ValueError: If the global batch does not divide evenly.
+        """
+        steps, rest = divmod(self.global_batch_size, world_size * self.micro_batch_size)
+        if rest or not steps:
+            raise ValueError(
+                f"global_batch_size={self.global_batch_size} is not a multiple of workers_per_run x "
+                f"micro_batch_size = {world_size} x {self.micro_batch_size}"
+            )
+        return steps
+
+
+class TicketSpec(Spec):
+    """Which rows a method may change: so many by a criterion, or those under alpha."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", populate_by_name=True)
+
+    source: str | None = Field(default=None, alias="from")
+    """The baseline whose tuned state is compared with the base; a criterion may need none."""
+    criterion: str
+    k: Annotated[int, Field(ge=1)] | None = None
+    alpha: Annotated[float, Field(gt=0, lt=1)] | None = None
+
+    @model_validator(mode="after")
+    def _one_size(self) -> TicketSpec:
+        if (self.k is None) == (self.alpha is None):
+            raise ValueError(f"give exactly one of k and alpha, got k={self.k}, alpha={self.alpha}")
+        return self
+
+
+class Baseline(Spec):
+    """One row of a leaderboard: a method with its hyperparameters and where they come from."""
+
+    name: Name
+    description: str = ""
+    source: str
+    """Where the method and its values come from: a paper, a library's default, a choice on dev."""
+    method: str
+    hyperparameters: dict[str, Any] = Field(default_factory=dict)
+    """The method's own fields, checked by the method."""
+    ticket: TicketSpec | None = None
+    train: TrainSpec
+    """How it is trained; of a method that trains nothing only precision and lengths count."""
+
+
+class DecodingSpec(Spec):
+    """How hypotheses are generated; never sampled, so the same model gives the same text."""
+
+    num_beams: int = Field(default=1, ge=1)
+    max_new_tokens: int = Field(default=256, ge=1)
+    batch_size: int = Field(default=32, ge=1)
+    """Prompts per batch; padding makes the last digits of a sum depend on it, hence part of the key."""
+
+
+class EvaluateSpec(Spec):
+    """On which split, how decoded, by which metrics."""
+
+    split: Literal["dev", "devtest"] = "devtest"
+    metrics: tuple[str, ...] = ("bleu", "chrf")
+    bootstrap_samples: int = Field(default=1000, ge=100)
+    decoding: DecodingSpec = DecodingSpec()
+
+
+class ResourcesSpec(Spec):
+    """What one run takes of the cluster, and what a device costs."""
+
+    workers_per_run: int = Field(default=1, ge=1)
+    cpus_per_worker: float = Field(default=1, gt=0)
+    gpus_per_worker: float = Field(default=0, ge=0)
+    zero_stage: Literal[0, 1, 2, 3] = 0
+    placement: Literal["PACK", "SPREAD", "STRICT_PACK", "STRICT_SPREAD"] = "PACK"
+    max_groups: Annotated[int, Field(ge=1)] | None = None
+    """Worker groups side by side; as many as the cluster holds where none is given."""
+    price_per_device_hour: Annotated[float, Field(ge=0)] | None = None
+    """Money for one worker's device (GPU, else its CPUs) for an hour; for the bill."""
+    tflops_per_device: Annotated[float, Field(gt=0)] | None = None
+    """What a device sustains in training, in 1e12 operations a second; `plan` needs it for hours."""
+
+
+class TrackingSpec(Spec):
+    """Where MLflow is."""
+
+    uri: str | None = None
+    """An MLflow server or database; `sqlite:///<storage>/mlflow.db` where none is given."""
+    experiment: str | None = None
+    """The experiment's name; the suite's where none is given."""
+
+
+class Suite(Spec):
+    """What is compared: base model, task and corpus, prompts, baselines, seeds, evaluation, resources."""
+
+    name: Name
+    description: str = ""
+    model: ModelSpec
+    task: TaskSpec
+    seeds: tuple[int, ...] = Field(default=(0,), min_length=1)
+    baselines: tuple[Baseline, ...] = Field(min_length=1)
+    evaluate: EvaluateSpec = EvaluateSpec()
+    resources: ResourcesSpec = ResourcesSpec()
+    tracking: TrackingSpec = TrackingSpec()
+
+    def baseline(self, name: str) -> Baseline:
+        """Return the baseline of that name, which must be in the suite."""
+        return next(one for one in self.baselines if one.name == name)
+
+    @model_validator(mode="after")
+    def _distinct(self) -> Suite:
+        for what, values in (
+            ("baseline", [one.name for one in self.baselines]),
+            ("seed", list(self.seeds)),
+        ):
+            twice = sorted({str(value) for value in values if values.count(value) > 1})
+            if twice:
+                raise ValueError(f"{what} given more than once: {', '.join(twice)}")
+        return self

@@ -1,0 +1,1 @@
+"""One state scored: generation, metrics, their uncertainty."""

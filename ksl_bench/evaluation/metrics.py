@@ -1,0 +1,104 @@
+"""Corpus metrics with their signatures and bootstrap intervals, all by sacrebleu.
+
+Source: Post 2018 (arXiv:1804.08771); spBLEU: Goyal et al. 2022 (arXiv:2106.03193).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from sacrebleu.metrics import BLEU, CHRF
+
+from ksl_bench.errors import ConfigError
+from ksl_bench.registry import unknown
+
+METRICS = ("bleu", "chrf", "spbleu_flores101", "spbleu_flores200")
+
+_TOKENIZERS = {"zho": "zh", "jpn": "ja-mecab", "kor": "ko-mecab"}
+"""BLEU's tokenizers for languages written without blanks, as sacrebleu advises; 13a for all others."""
+
+_MODELS = {
+    "spbleu_flores101": "sacrebleu_tokenizer_spm.model",
+    "spbleu_flores200": "flores200sacrebleuspm",
+}
+"""SentencePiece files that sacrebleu would otherwise download in the middle of a run."""
+
+
+@dataclass(frozen=True, slots=True)
+class Score:
+    """One metric of one system on one split."""
+
+    value: float
+    """0 to 100."""
+    low: float
+    """Lower end of the 95 % interval over resampled sentences, for this trained model only."""
+    high: float
+    signature: str
+    """sacrebleu's: all that another needs to compute the same."""
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return plain values for JSON."""
+        return asdict(self)
+
+
+def check_metric(name: str) -> None:
+    """Check that a metric is known and could be computed here, now.
+
+    Raises:
+        ConfigError: If it is unknown, or its tokenizer's file is missing; says where it belongs.
+    """
+    if name not in METRICS:
+        raise ConfigError(unknown("metric", name, METRICS))
+    path = tokenizer_file(name)
+    if path is not None and not path.exists():
+        raise ConfigError(
+            f"{name} needs sacrebleu's SentencePiece file at {path} (put it there, or name the folder "
+            "above models/ in $SACREBLEU)"
+        )
+
+
+def tokenizer_file(name: str) -> Path | None:
+    """Return the file that a metric's tokenizer needs, None if it needs none."""
+    from sacrebleu.utils import SACREBLEU_DIR
+
+    return Path(SACREBLEU_DIR) / "models" / _MODELS[name] if name in _MODELS else None
+
+
+def score_corpus(
+    metric: str,
+    hypotheses: Sequence[str],
+    references: Sequence[str],
+    *,
+    language: str,
+    bootstrap_samples: int,
+) -> Score:
+    """Score hypotheses against one reference each.
+
+    Args:
+        metric: One of METRICS.
+        hypotheses: One line each.
+        references: As many.
+        language: ISO 639-3 code of both, for BLEU's tokenizer.
+        bootstrap_samples: Resamples of sentences for the interval.
+
+    Returns:
+        The score of the whole corpus, with sacrebleu's bootstrap interval.
+    """
+    if metric == "chrf":
+        scorer: Any = CHRF()
+    elif metric == "bleu":
+        scorer = BLEU(tokenize=_TOKENIZERS.get(language), force=True)
+    else:
+        scorer = BLEU(tokenize=metric.removeprefix("spbleu_"), force=True)
+    score = scorer.corpus_score(list(hypotheses), [list(references)], n_bootstrap=bootstrap_samples)
+    # sacrebleu's interval is centred on the mean of the resamples, which a score of 0 or 100 may miss.
+    low, high = score._mean - score._ci, score._mean + score._ci
+    return Score(
+        value=float(score.score),
+        low=max(0.0, min(float(low), float(score.score))),
+        high=min(100.0, max(float(high), float(score.score))),
+        signature=str(scorer.get_signature()),
+    )

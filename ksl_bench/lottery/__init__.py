@@ -1,0 +1,1 @@
+"""Winning tickets: how rows are tested, selected and kept."""

@@ -1,0 +1,121 @@
+"""What a method is, and what is the same for all of them.
+
+A method is a frozen set of hyperparameters with two verbs: `attach` freezes a base model and adds or
+opens what trains; `merge` folds what was trained back into a plain model where that is possible. What
+was trained is, for every method alike, the parameters that require gradients, by their names in the
+attached model: `trainable_parameters` and `load_state` serve all methods.
+
+Shapes: V vocabulary, D model width, K ticket rows.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, ClassVar, Protocol
+
+import torch
+from pydantic import ConfigDict
+from torch import Tensor, nn
+from transformers import PreTrainedModel
+
+from ksl_bench.errors import MethodError
+from ksl_bench.lottery.ticket import Ticket
+
+STRICT = ConfigDict(extra="forbid", allow_inf_nan=False)
+"""How a method's hyperparameters are validated: an unknown field is an error."""
+
+
+class Method(Protocol):
+    """One way to adapt a base model; a new one is one file and one line in the registry."""
+
+    needs_ticket: ClassVar[bool]
+    """Whether `attach` takes a ticket."""
+    trains: ClassVar[bool]
+    """Whether anything is tuned; if not, attaching is all."""
+    no_gradient_checkpointing: ClassVar[str | None]
+    """Why gradient checkpointing cannot be used, None where it can."""
+
+    def attach(self, model: PreTrainedModel, *, ticket: Ticket | None, seed: int) -> nn.Module:
+        """Freeze the model, and add or open what trains.
+
+        Args:
+            model: The base model; it is changed in place.
+            ticket: The rows to work on, for methods that need one.
+            seed: For parameters that start at random.
+
+        Returns:
+            The model to train and to evaluate, perhaps wrapped.
+
+        Raises:
+            MethodError: If the method does not fit the model.
+        """
+        ...
+
+    def merge(self, model: nn.Module) -> PreTrainedModel | None:
+        """Fold the trained parameters into the base model; None where that cannot be."""
+        ...
+
+
+def freeze(model: nn.Module) -> None:
+    """Let no parameter of the model require a gradient."""
+    for parameter in model.parameters():
+        parameter.requires_grad_(False)
+
+
+def is_tied(model: PreTrainedModel) -> bool:
+    """Tell whether the input and the output embedding are one matrix."""
+    head = model.get_output_embeddings()
+    return head is not None and head.weight is model.get_input_embeddings().weight
+
+
+def untie(model: PreTrainedModel) -> None:
+    """Give the input embedding a matrix of its own, equal to the one it shared."""
+    embedding = model.get_input_embeddings()
+    embedding.weight = nn.Parameter(embedding.weight.detach().clone(), requires_grad=False)
+    model.config.tie_word_embeddings = False
+
+
+def input_embedding_name(model: nn.Module) -> str:
+    """Return the parameter name of the input embedding in an attached model.
+
+    Raises:
+        MethodError: If the model has replaced it.
+    """
+    weight = model.get_input_embeddings().weight
+    for name, parameter in model.named_parameters(remove_duplicate=False):
+        if parameter is weight:
+            return name
+    raise MethodError("the model has no input embedding of its own name")
+
+
+def trainable_parameters(model: nn.Module) -> dict[str, nn.Parameter]:
+    """Return what trains, by name; a shared parameter is named once."""
+    return {name: one for name, one in model.named_parameters() if one.requires_grad}
+
+
+def load_state(model: nn.Module, state: Mapping[str, Tensor]) -> None:
+    """Copy a trained state into an attached model.
+
+    Raises:
+        MethodError: If names or shapes are not the ones that train in this model.
+    """
+    parameters = trainable_parameters(model)
+    if parameters.keys() != state.keys():
+        differing = sorted(parameters.keys() ^ state.keys())
+        raise MethodError(f"the state does not fit the method: {differing[0]!r} is on one side only")
+    with torch.no_grad():
+        for name, parameter in parameters.items():
+            if parameter.shape != state[name].shape:
+                raise MethodError(
+                    f"the state does not fit the method: {name!r} has shape "
+                    f"{tuple(state[name].shape)}, the model wants {tuple(parameter.shape)}"
+                )
+            parameter.copy_(state[name])
+
+
+def hyperparameters(method: Any) -> dict[str, Any]:
+    """Return a method's fields as plain values, for keys and records."""
+    from pydantic import TypeAdapter
+
+    plain: dict[str, Any] = TypeAdapter(type(method)).dump_python(method, mode="json")
+    return plain

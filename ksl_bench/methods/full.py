@@ -1,0 +1,51 @@
+"""The two ends of the scale: the base model as it is, and full fine-tuning."""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+from pydantic.dataclasses import dataclass
+from torch import nn
+from transformers import PreTrainedModel
+
+from ksl_bench.lottery.ticket import Ticket
+from ksl_bench.methods.base import STRICT, freeze
+
+
+@dataclass(frozen=True, kw_only=True, config=STRICT)
+class Untuned:
+    """The base model itself: what all gains are measured from."""
+
+    needs_ticket: ClassVar[bool] = False
+    trains: ClassVar[bool] = False
+    no_gradient_checkpointing: ClassVar[str | None] = None
+
+    def attach(self, model: PreTrainedModel, *, ticket: Ticket | None, seed: int) -> nn.Module:
+        """Freeze everything."""
+        freeze(model)
+        return model
+
+    def merge(self, model: nn.Module) -> PreTrainedModel | None:
+        """Return the model, in which nothing was changed."""
+        assert isinstance(model, PreTrainedModel)
+        return model
+
+
+@dataclass(frozen=True, kw_only=True, config=STRICT)
+class FullFineTuning:
+    """Train every parameter."""
+
+    needs_ticket: ClassVar[bool] = False
+    trains: ClassVar[bool] = True
+    no_gradient_checkpointing: ClassVar[str | None] = None
+
+    def attach(self, model: PreTrainedModel, *, ticket: Ticket | None, seed: int) -> nn.Module:
+        """Open everything."""
+        for parameter in model.parameters():
+            parameter.requires_grad_(True)
+        return model
+
+    def merge(self, model: nn.Module) -> PreTrainedModel | None:
+        """Return the model, which was trained itself."""
+        assert isinstance(model, PreTrainedModel)
+        return model

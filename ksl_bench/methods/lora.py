@@ -1,0 +1,49 @@
+"""Low-rank adaptation, by PEFT.
+
+Source: Hu et al. 2021 (arXiv:2106.09685).
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, ClassVar, cast
+
+from pydantic import Field
+from pydantic.dataclasses import dataclass
+from torch import nn
+from transformers import PreTrainedModel
+
+from ksl_bench.lottery.ticket import Ticket
+from ksl_bench.methods.base import STRICT
+from ksl_bench.methods.peft_model import attach_peft
+
+
+@dataclass(frozen=True, kw_only=True, config=STRICT)
+class Lora:
+    """Add B A of rank r, scaled by alpha / r, to each target weight; B starts at zero."""
+
+    lora_rank: Annotated[int, Field(ge=1)] = 8
+    lora_alpha: Annotated[float, Field(gt=0)] = 16
+    lora_dropout: Annotated[float, Field(ge=0, lt=1)] = 0.0
+    target_modules: tuple[str, ...] | None = None
+    """Names of the adapted modules; PEFT's choice for the architecture where none are given."""
+
+    needs_ticket: ClassVar[bool] = False
+    trains: ClassVar[bool] = True
+    no_gradient_checkpointing: ClassVar[str | None] = None
+
+    def attach(self, model: PreTrainedModel, *, ticket: Ticket | None, seed: int) -> nn.Module:
+        """Wrap the model in PEFT's LoRA."""
+        from peft import LoraConfig
+
+        config = LoraConfig(
+            r=self.lora_rank,
+            lora_alpha=self.lora_alpha,
+            lora_dropout=self.lora_dropout,
+            target_modules=list(self.target_modules) if self.target_modules else None,
+            task_type="CAUSAL_LM",
+        )
+        return attach_peft(model, config, seed=seed)
+
+    def merge(self, model: nn.Module) -> PreTrainedModel | None:
+        """Add B A to the target weights."""
+        return cast(PreTrainedModel, cast("object", model.merge_and_unload()))  # type: ignore[operator]

@@ -1,0 +1,19 @@
+"""What a model is asked to do, and how its outputs are read."""
+
+from __future__ import annotations
+
+from ksl_bench.config import TaskSpec
+from ksl_bench.registry import Registry
+from ksl_bench.tasks.base import Task
+from ksl_bench.tasks.translation import Translation
+
+TASKS: Registry[type[Translation]] = Registry("task", {"translation": Translation})
+
+
+def build_task(spec: TaskSpec) -> Task:
+    """Make the task that a suite names.
+
+    Raises:
+        ConfigError: If there is none of that name.
+    """
+    return TASKS[spec.name](spec)

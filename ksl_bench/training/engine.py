@@ -1,0 +1,180 @@
+"""The DeepSpeed engine: how it is configured, and how its shards are gathered, saved and restored.
+
+Only this package imports DeepSpeed, and only when a worker trains: the import probes the machine.
+DeepSpeed keeps an fp32 master of every parameter that trains, in flat partitions over the ranks. A
+checkpoint holds each rank's masters and AdamW moments as safetensors, so that nothing is unpickled.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import tempfile
+from collections.abc import Iterable
+from typing import Any
+
+import torch
+import torch.distributed as dist
+from safetensors.torch import load, save
+from torch import Tensor, nn
+
+from ksl_bench.config import TrainSpec
+
+MASTERS = (
+    "fp32_partitioned_groups_flat",  # ZeRO-3
+    "single_partition_of_fp32_groups",  # ZeRO-1 and 2
+    "fp32_groups_flat_partition",  # bf16 under ZeRO-1 with fp32 gradients
+    "fp32_groups_flat",  # bf16 under stage 0
+    "fp32_groups",  # the same, for optimizers that are not fused
+)
+"""Where the kinds of DeepSpeed optimizer keep their fp32 masters (private names: DeepSpeed is pinned)."""
+
+
+def import_deepspeed() -> Any:
+    """Import DeepSpeed for the device at hand, quietly and without compiling for CPU.
+
+    On a machine without a GPU the accelerator is named, which spares the probe, and the shared-memory
+    all-reduce, which would need a C++ compiler and 50 s, is left out in favour of gloo.
+    """
+    if not torch.cuda.is_available():
+        os.environ.setdefault("DS_ACCELERATOR", "cpu")
+    logging.getLogger("DeepSpeed").setLevel(logging.ERROR)
+    import deepspeed
+    import deepspeed.ops
+
+    deepspeed.utils.logger.setLevel(logging.ERROR)
+    if not torch.cuda.is_available():
+        deepspeed.ops.__compatible_ops__["deepspeed_shm_comm"] = False
+    return deepspeed
+
+
+def join_process_group() -> None:
+    """Join the ranks that a launcher started (torchrun); alone, make a group of one.
+
+    Under Ray Train the group is there already, and nothing is done.
+    """
+    if dist.is_initialized():
+        return
+    backend = "nccl" if torch.cuda.is_available() else "gloo"
+    if "RANK" in os.environ:
+        dist.init_process_group(backend)
+        return
+    os.environ.setdefault("LOCAL_RANK", "0")  # DeepSpeed asks every launcher for it
+    store = tempfile.NamedTemporaryFile(prefix="ksl-bench-group-", delete=False)
+    dist.init_process_group(backend, init_method=f"file://{store.name}", rank=0, world_size=1)
+
+
+def engine_config(
+    spec: TrainSpec, *, zero_stage: int, world_size: int, accumulation_steps: int
+) -> dict[str, Any]:
+    """Return DeepSpeed's configuration of one run."""
+    return {
+        "train_batch_size": spec.micro_batch_size * accumulation_steps * world_size,
+        "train_micro_batch_size_per_gpu": spec.micro_batch_size,
+        "gradient_accumulation_steps": accumulation_steps,
+        "gradient_clipping": spec.max_gradient_norm,
+        "bf16": {"enabled": spec.precision == "bf16"},
+        "zero_optimization": {"stage": zero_stage},
+        # A client AdamW needs no compiled kernel; it is not on DeepSpeed's list of tested ones.
+        "zero_allow_untested_optimizer": True,
+        "steps_per_print": 10**9,
+    }
+
+
+def start_engine(
+    model: nn.Module, spec: TrainSpec, *, zero_stage: int, world_size: int, device: torch.device
+) -> Any:
+    """Wrap a model in a DeepSpeed engine with AdamW over what requires gradients."""
+    deepspeed = import_deepspeed()
+    config = engine_config(
+        spec,
+        zero_stage=zero_stage,
+        world_size=world_size,
+        accumulation_steps=spec.accumulation_steps(world_size=world_size),
+    )
+    parameters = [one for one in model.parameters() if one.requires_grad]
+    optimizer = torch.optim.AdamW(
+        parameters,
+        lr=spec.learning_rate,
+        betas=(spec.adam_beta1, spec.adam_beta2),
+        weight_decay=spec.weight_decay,
+    )
+    engine, *_ = deepspeed.initialize(
+        model=model.to(device), model_parameters=parameters, optimizer=optimizer, config=config
+    )
+    return engine
+
+
+def set_learning_rate(engine: Any, value: float) -> None:
+    """Set the learning rate of the next step."""
+    for group in engine.optimizer.param_groups:
+        group["lr"] = value
+
+
+def gather_trainables(engine: Any) -> dict[str, Tensor]:
+    """Gather the fp32 values of what trains, whole, on every rank.
+
+    A collective call. Names are those of the module that the engine wraps.
+
+    Returns:
+        Name to float32 tensor on the CPU; never empty.
+    """
+    from deepspeed.utils import safe_get_full_fp32_param
+
+    state: dict[str, Tensor] = {}
+    for name, parameter in engine.module.named_parameters():
+        if not parameter.requires_grad:
+            continue
+        full = safe_get_full_fp32_param(parameter)
+        value = parameter.detach() if full is None else full  # stage 0 in fp32 has no other master
+        state[name] = value.to("cpu", torch.float32, copy=True)
+    assert state, "nothing trains"
+    assert all(one.numel() for one in state.values()), "a gathered parameter came out empty"
+    return state
+
+
+def _flat(tensors: Iterable[Any]) -> list[Tensor]:
+    return [
+        one for item in tensors for one in (_flat(item) if isinstance(item, list) else [item])
+    ]
+
+
+def _masters(engine: Any) -> list[Tensor]:
+    for name in MASTERS:
+        if hasattr(engine.optimizer, name):
+            return _flat(getattr(engine.optimizer, name))
+    return _flat(group["params"] for group in engine.basic_optimizer.param_groups)
+
+
+def save_shard(engine: Any) -> bytes:
+    """Serialize this rank's masters and optimizer state."""
+    tensors: dict[str, Tensor] = {}
+    for index, master in enumerate(_masters(engine)):
+        tensors[f"{index}.master"] = master.detach().to("cpu", copy=True).contiguous()
+        for name, value in engine.basic_optimizer.state.get(master, {}).items():
+            tensors[f"{index}.{name}"] = torch.as_tensor(value).detach().to("cpu", copy=True)
+    return save(tensors, metadata={"layout": json.dumps({"rank": dist.get_rank()})})
+
+
+def restore_shard(engine: Any, data: bytes) -> None:
+    """Put back what `save_shard` wrote, into an engine over the same parameters, ranks and stage.
+
+    The model's own (low-precision) parameters must have been loaded before the engine was made.
+    """
+    tensors = load(data)
+    for index, master in enumerate(_masters(engine)):
+        mine = {
+            name.split(".", 1)[1]: value
+            for name, value in tensors.items()
+            if name.split(".", 1)[0] == str(index)
+        }
+        with torch.no_grad():
+            master.copy_(mine.pop("master"))
+        engine.basic_optimizer.state[master] = {
+            # PyTorch's AdamW keeps its step count on the CPU.
+            name: value if name == "step" else value.to(master.device)
+            for name, value in mine.items()
+        }
+
+
