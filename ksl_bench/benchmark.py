@@ -195,10 +195,7 @@ class Execution:
         """Take out what can no longer be made, and what waits for it in turn."""
         lost = self.tally.failed.keys() | self.tally.blocked.keys()
         while blocked := {
-            key: need
-            for key, work in self._open.items()
-            for _, need in work.needs
-            if need in lost
+            key: need for key, work in self._open.items() for _, need in work.needs if need in lost
         }:
             self.tally.blocked.update(blocked)
             lost |= blocked.keys()

@@ -77,7 +77,9 @@ class Desk:
             self._queue.appendleft(work)
         else:
             reason = f"its worker was lost {ATTEMPTS} times"
-            self._events.append(Event("done", work.key, outcome=Outcome(work.key, "failed", reason)))
+            self._events.append(
+                Event("done", work.key, outcome=Outcome(work.key, "failed", reason))
+            )
 
     def next(self, group: int) -> Work | str:
         """Return work for a group, or "wait", or "leave"."""

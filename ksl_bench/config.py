@@ -227,9 +227,9 @@ class Suite(Spec):
     def _distinct(self) -> Suite:
         for what, values in (
             ("baseline", [one.name for one in self.baselines]),
-            ("seed", list(self.seeds)),
+            ("seed", [str(seed) for seed in self.seeds]),
         ):
-            twice = sorted({str(value) for value in values if values.count(value) > 1})
+            twice = sorted({value for value in values if values.count(value) > 1})
             if twice:
                 raise ValueError(f"{what} given more than once: {', '.join(twice)}")
         return self

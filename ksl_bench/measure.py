@@ -65,7 +65,11 @@ def hardware(device: torch.device) -> dict[str, Any]:
     """Return the device's name, and the machine's."""
     if device.type == "cuda":
         return {"device": torch.cuda.get_device_name(device), "machine": platform.machine()}
-    return {"device": _cpu_name(), "machine": platform.machine(), "threads": torch.get_num_threads()}
+    return {
+        "device": _cpu_name(),
+        "machine": platform.machine(),
+        "threads": torch.get_num_threads(),
+    }
 
 
 def _cpu_name() -> str:

@@ -110,7 +110,9 @@ def _find_on_hub(spec: ModelSpec, *, weights: bool) -> ModelReference:
     except GatedRepoError:
         raise ModelError(f"{where} is gated: accept its terms and set HF_TOKEN") from None
     except RepositoryNotFoundError:
-        raise ModelError(f"{where} is neither a folder nor a model that this token can see") from None
+        raise ModelError(
+            f"{where} is neither a folder nor a model that this token can see"
+        ) from None
     except (HfHubHTTPError, OSError, ValueError) as error:
         reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
         raise ModelError(f"{where} is no folder, and the hub cannot be reached: {reason}") from None

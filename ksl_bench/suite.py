@@ -128,10 +128,11 @@ def build_suite(content: dict[str, Any], assignments: Sequence[tuple[list[str], 
     baselines = []
     for entry in entries.values():
         train = {**defaults, **(entry.get("train") or {}), **forced}
-        _one_length(train, defaults, entry.get("train") or {}, forced)
+        _one_length(train, defaults, entry.get("train"), forced)
         baseline = _build_baseline({**entry, "train": train}, problems)
         if baseline is not None:
             baselines.append(baseline)
+    content["task"] = _absolute_files(content.get("task"))
     try:
         # Baselines that failed are reported already; any one lets the rest of the suite be checked.
         suite = Suite.model_validate({**content, "baselines": baselines or [_PLACEHOLDER]})
@@ -142,6 +143,24 @@ def build_suite(content: dict[str, Any], assignments: Sequence[tuple[list[str], 
     if problems:
         raise ConfigError(dict.fromkeys(problems))
     return suite
+
+
+def _absolute_files(task: Any) -> Any:
+    """Resolve a task's relative paths here: workers read them from another directory."""
+    if not isinstance(task, dict):
+        return task
+    return {
+        name: _absolute(value) if name in ("train_files", "dev_files", "devtest_files") else value
+        for name, value in task.items()
+    }
+
+
+def _absolute(location: Any) -> Any:
+    if isinstance(location, (list, tuple)):
+        return tuple(_absolute(one) for one in location)
+    if not isinstance(location, str) or location == "controlled" or "://" in location:
+        return location
+    return str(Path(location).expanduser().absolute())
 
 
 _PLACEHOLDER = Baseline(
@@ -158,7 +177,9 @@ def _join_recipes(listed: Any, problems: list[str]) -> dict[str, dict[str, Any]]
     for index, one in enumerate(listed):
         extra = {"recipe": one} if isinstance(one, str) else one
         if not isinstance(extra, dict) or not isinstance(extra.get("recipe"), str):
-            problems.append(f"baselines.{index}: must be a name, or a mapping with `recipe`, got {one!r}")
+            problems.append(
+                f"baselines.{index}: must be a name, or a mapping with `recipe`, got {one!r}"
+            )
             continue
         extra = dict(extra)
         try:
@@ -168,6 +189,7 @@ def _join_recipes(listed: Any, problems: list[str]) -> dict[str, dict[str, Any]]
             problems += [f"baselines.{index}: {problem}" for problem in error.problems]
             continue
         joined = _merge({"name": path.stem, **recipe}, extra)
+        _one_length(joined.get("train"), recipe.get("train"), extra.get("train"))
         if joined["name"] in entries:
             problems.append(f"baselines.{index}: {joined['name']!r} is listed twice")
             continue
@@ -184,9 +206,9 @@ def _merge(below: Mapping[str, Any], above: Mapping[str, Any]) -> dict[str, Any]
     return merged
 
 
-def _one_length(train: dict[str, Any], *layers: Mapping[str, Any]) -> None:
+def _one_length(train: Any, *layers: Any) -> None:
     """Of steps and epochs keep the one that the uppermost layer gives."""
-    for layer in reversed(layers):
+    for layer in reversed([one for one in layers if isinstance(one, dict)]):
         if "steps" in layer or "epochs" in layer:
             for name in {"steps", "epochs"} - layer.keys():
                 train.pop(name, None)
@@ -224,6 +246,8 @@ def _assign(
             raise ConfigError(f"--set {shown}: {part} is no mapping")
         content = below
     content[path[-1]] = value
+    if path[:-1] == ["train"]:
+        _one_length(content, {path[-1]: value})
 
 
 def _build_baseline(entry: dict[str, Any], problems: list[str]) -> Baseline | None:
@@ -321,7 +345,9 @@ def _check_suite(suite: Suite, *, complete: bool) -> list[str]:
             problems += [f"evaluate.metrics: {problem}" for problem in error.problems]
     if complete:
         for baseline in suite.baselines:
-            problems += [f"baselines.{baseline.name}.{one}" for one in _check_baseline(suite, baseline)]
+            problems += [
+                f"baselines.{baseline.name}.{one}" for one in _check_baseline(suite, baseline)
+            ]
     return problems
 
 
@@ -354,7 +380,9 @@ def _check_ticket(suite: Suite, baseline: Baseline) -> list[str]:
         return [f"ticket.criterion: {unknown('criterion', spec.criterion, CRITERIA)}"]
     criterion = CRITERIA[spec.criterion]
     if criterion.needs_tuned and spec.source is None:
-        problems.append(f"ticket.from: criterion {spec.criterion!r} needs a tuned baseline to look at")
+        problems.append(
+            f"ticket.from: criterion {spec.criterion!r} needs a tuned baseline to look at"
+        )
     if spec.alpha is not None and not criterion.takes_alpha:
         problems.append(f"ticket.alpha: criterion {spec.criterion!r} has no p-values; give k")
     if spec.source is not None:
@@ -367,5 +395,7 @@ def _check_ticket(suite: Suite, baseline: Baseline) -> list[str]:
                 "'embedding' and 'full' do"
             )
     elif baseline.method == "partial_transfer":
-        problems.append("ticket.from: partial transfer needs the tuned baseline whose rows it pastes")
+        problems.append(
+            "ticket.from: partial transfer needs the tuned baseline whose rows it pastes"
+        )
     return problems

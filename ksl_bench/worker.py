@@ -263,12 +263,13 @@ class Builder:
         assert work.state_baseline is not None
         tuned = self._attach(work.state_baseline, None, work.seed)
         name = input_embedding_name(tuned)
-        return load(self.store.read_bytes("state", work.state_key, "state.safetensors"))[name]
+        state: dict[str, Tensor] = load(
+            self.store.read_bytes("state", work.state_key, "state.safetensors")
+        )
+        return state[name]
 
     def _counts(self, work: Work, vocabulary: int) -> Tensor:
-        return token_counts(
-            self.encoded(work.baseline.train.max_seq_length), vocabulary=vocabulary
-        )
+        return token_counts(self.encoded(work.baseline.train.max_seq_length), vocabulary=vocabulary)
 
     # Evaluations.
 

@@ -81,7 +81,7 @@ def input_embedding_name(model: nn.Module) -> str:
     Raises:
         MethodError: If the model has replaced it.
     """
-    weight = model.get_input_embeddings().weight
+    weight = model.get_input_embeddings().weight  # type: ignore[operator]
     for name, parameter in model.named_parameters(remove_duplicate=False):
         if parameter is weight:
             return name
@@ -102,7 +102,9 @@ def load_state(model: nn.Module, state: Mapping[str, Tensor]) -> None:
     parameters = trainable_parameters(model)
     if parameters.keys() != state.keys():
         differing = sorted(parameters.keys() ^ state.keys())
-        raise MethodError(f"the state does not fit the method: {differing[0]!r} is on one side only")
+        raise MethodError(
+            f"the state does not fit the method: {differing[0]!r} is on one side only"
+        )
     with torch.no_grad():
         for name, parameter in parameters.items():
             if parameter.shape != state[name].shape:

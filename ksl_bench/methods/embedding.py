@@ -5,7 +5,7 @@ Source: KS-Lottery (arXiv:2402.02801), section 3, the first of its two stages.
 
 from __future__ import annotations
 
-from typing import ClassVar, Literal
+from typing import ClassVar, Literal, cast
 
 from pydantic.dataclasses import dataclass
 from torch import nn
@@ -32,7 +32,7 @@ class EmbeddingTuning:
         if is_tied(model) and self.sides == "input":
             untie(model)
         model.get_input_embeddings().weight.requires_grad_(True)
-        return model
+        return cast(nn.Module, model)
 
     def merge(self, model: nn.Module) -> PreTrainedModel | None:
         """Return the model, which was trained itself."""

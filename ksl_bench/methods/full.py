@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import ClassVar
+from typing import ClassVar, cast
 
 from pydantic.dataclasses import dataclass
 from torch import nn
@@ -23,7 +23,7 @@ class Untuned:
     def attach(self, model: PreTrainedModel, *, ticket: Ticket | None, seed: int) -> nn.Module:
         """Freeze everything."""
         freeze(model)
-        return model
+        return cast(nn.Module, model)
 
     def merge(self, model: nn.Module) -> PreTrainedModel | None:
         """Return the model, in which nothing was changed."""
@@ -43,7 +43,7 @@ class FullFineTuning:
         """Open everything."""
         for parameter in model.parameters():
             parameter.requires_grad_(True)
-        return model
+        return cast(nn.Module, model)
 
     def merge(self, model: nn.Module) -> PreTrainedModel | None:
         """Return the model, which was trained itself."""

@@ -112,7 +112,7 @@ class PartialTuning:
             head = cast(nn.Linear, model.get_output_embeddings())
             model.set_output_embeddings(RowDeltaHead(head, rows.delta_KD, ids))
         model.set_input_embeddings(rows)
-        return model
+        return cast(nn.Module, model)
 
     def merge(self, model: nn.Module) -> PreTrainedModel | None:
         """Add the change to the rows; a tied model tuned on the input side is untied for it."""
@@ -161,7 +161,7 @@ class PartialTransfer:
         weight = model.get_input_embeddings().weight
         with torch.no_grad():
             weight[ids.to(weight.device)] = ticket.row_values.to(weight)
-        return model
+        return cast(nn.Module, model)
 
     def merge(self, model: nn.Module) -> PreTrainedModel | None:
         """Return the model, which holds the rows already."""

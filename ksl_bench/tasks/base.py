@@ -73,8 +73,6 @@ class Task(Protocol):
         """
         ...
 
-    def diagnostics(
-        self, outputs: Sequence[Output], references: Sequence[str]
-    ) -> dict[str, Any]:
+    def diagnostics(self, outputs: Sequence[Output], references: Sequence[str]) -> dict[str, Any]:
         """Return what explains a score, by name."""
         ...

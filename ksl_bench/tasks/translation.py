@@ -88,9 +88,7 @@ class Translation:
         )
         return Examples(items, corpus.digest, corpus.origin, corpus.available)
 
-    def diagnostics(
-        self, outputs: Sequence[Output], references: Sequence[str]
-    ) -> dict[str, Any]:
+    def diagnostics(self, outputs: Sequence[Output], references: Sequence[str]) -> dict[str, Any]:
         """Return the EOS rate in [0, 1], and by rule the length of hypotheses over references."""
         reference_length = sum(map(len, references))
         return {

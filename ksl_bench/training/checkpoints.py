@@ -14,6 +14,8 @@ from ksl_bench.store import Store
 from ksl_bench.training.loop import Checkpoint, Worker
 
 STATE = "state.safetensors"
+KEPT = 2
+"""Checkpoints that stay: the newest, and one to fall back on should it turn out broken."""
 
 
 def _shard(rank: int) -> str:
@@ -61,5 +63,8 @@ class StoredCheckpoints:
             dist.all_gather_object(parts, digests)
         if self._worker.leads:
             self._store.close_checkpoint(
-                self._key, step, {name: one for part in parts for name, one in part.items()}
+                self._key,
+                step,
+                {name: one for part in parts for name, one in part.items()},
+                keep=KEPT,
             )

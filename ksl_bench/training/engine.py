@@ -7,10 +7,8 @@ checkpoint holds each rank's masters and AdamW moments as safetensors, so that n
 
 from __future__ import annotations
 
-import json
 import logging
 import os
-import tempfile
 from collections.abc import Iterable
 from typing import Any
 
@@ -61,8 +59,8 @@ def join_process_group() -> None:
         dist.init_process_group(backend)
         return
     os.environ.setdefault("LOCAL_RANK", "0")  # DeepSpeed asks every launcher for it
-    store = tempfile.NamedTemporaryFile(prefix="ksl-bench-group-", delete=False)
-    dist.init_process_group(backend, init_method=f"file://{store.name}", rank=0, world_size=1)
+    store = dist.HashStore()  # type: ignore[attr-defined]
+    dist.init_process_group(backend, store=store, rank=0, world_size=1)
 
 
 def engine_config(
@@ -135,9 +133,7 @@ def gather_trainables(engine: Any) -> dict[str, Tensor]:
 
 
 def _flat(tensors: Iterable[Any]) -> list[Tensor]:
-    return [
-        one for item in tensors for one in (_flat(item) if isinstance(item, list) else [item])
-    ]
+    return [one for item in tensors for one in (_flat(item) if isinstance(item, list) else [item])]
 
 
 def _masters(engine: Any) -> list[Tensor]:
@@ -154,7 +150,8 @@ def save_shard(engine: Any) -> bytes:
         tensors[f"{index}.master"] = master.detach().to("cpu", copy=True).contiguous()
         for name, value in engine.basic_optimizer.state.get(master, {}).items():
             tensors[f"{index}.{name}"] = torch.as_tensor(value).detach().to("cpu", copy=True)
-    return save(tensors, metadata={"layout": json.dumps({"rank": dist.get_rank()})})
+    data: bytes = save(tensors)
+    return data
 
 
 def restore_shard(engine: Any, data: bytes) -> None:
@@ -176,5 +173,3 @@ def restore_shard(engine: Any, data: bytes) -> None:
             name: value if name == "step" else value.to(master.device)
             for name, value in mine.items()
         }
-
-

@@ -13,7 +13,7 @@ import gc
 import math
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Literal, Protocol
 
 import torch
@@ -39,7 +39,7 @@ class Worker:
 
     rank: int = 0
     world_size: int = 1
-    device: torch.device = torch.device("cpu")
+    device: torch.device = field(default_factory=lambda: torch.device("cpu"))
 
     @property
     def leads(self) -> bool:
@@ -291,5 +291,7 @@ class Run:
             return f"the loss is {loss} at step {len(losses)} of this run"
         limit = self.spec.divergence_factor * max(losses[0], 1.0)
         if loss > limit:
-            return f"the loss is {loss:.4g} at step {len(losses)} of this run, the limit {limit:.4g}"
+            return (
+                f"the loss is {loss:.4g} at step {len(losses)} of this run, the limit {limit:.4g}"
+            )
         return None

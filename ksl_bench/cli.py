@@ -1,0 +1,289 @@
+"""The command line: parse, call one function, print.
+
+Exit codes: 0 all finished; 1 some work failed; 2 the input was wrong (one line a problem on stderr,
+nothing started).
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+from typer.exceptions import TyperException
+
+from ksl_bench import __version__
+from ksl_bench.errors import KslBenchError
+
+app = typer.Typer(
+    name="ksl-bench",
+    help="Benchmark KS-Lottery against LoRA, prefix tuning, full fine-tuning and embedding tuning.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode="rich",
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+out = Console()
+err = Console(stderr=True)
+
+SuiteArgument = Annotated[str, typer.Argument(help="Name of a suite, or path of a YAML file.")]
+SetOption = Annotated[
+    list[str] | None,
+    typer.Option("--set", metavar="PATH=VALUE", help="Change a field, e.g. train.steps=50."),
+]
+StorageOption = Annotated[
+    str | None,
+    typer.Option(
+        "--storage",
+        metavar="DIR|URI",
+        help="Where artifacts live; else $KSL_BENCH_STORAGE, else ./ksl-results.",
+    ),
+]
+JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON, for a machine.")]
+
+
+def main() -> None:
+    """Run the command line; user errors become one line each and exit code 2."""
+    try:
+        code = app(standalone_mode=False)
+    except TyperException as error:
+        _complain([error.format_message()])
+        code = 2
+    except KslBenchError as error:
+        _complain(error.problems)
+        code = 2
+    except (typer.Abort, KeyboardInterrupt):
+        _complain(["interrupted; what is finished is kept, the same command goes on"])
+        code = 130
+    sys.stdout.flush()
+    sys.exit(code if isinstance(code, int) else 0)
+
+
+def _complain(problems: Any) -> None:
+    for problem in problems:
+        print(f"error: {' '.join(str(problem).split())}", file=sys.stderr)
+
+
+def _store(storage: str | None) -> Any:
+    from ksl_bench.store import Store
+
+    return Store(storage or os.environ.get("KSL_BENCH_STORAGE") or "ksl-results")
+
+
+@app.callback(invoke_without_command=True)
+def _version(
+    version: Annotated[bool, typer.Option("--version", help="Print the version.")] = False,
+) -> None:
+    if version:
+        print(__version__)
+        raise typer.Exit
+
+
+@app.command(
+    epilog="Examples:\n\n  ksl-bench run quickstart\n\n"
+    "  ksl-bench run quickstart --set seeds=[0,1,2] --set train.steps=200\n\n"
+    "  ksl-bench run my_suite.yaml --storage s3://bucket/results --address auto"
+)
+def run(
+    suite: SuiteArgument,
+    set_: SetOption = None,
+    storage: StorageOption = None,
+    address: Annotated[
+        str | None,
+        typer.Option("--address", help="A Ray cluster; this machine where none is given."),
+    ] = None,
+    retry: Annotated[
+        bool,
+        typer.Option("--retry", help="Make anew what ran out of memory, diverged or was skipped."),
+    ] = False,
+    json_: JsonOption = False,
+) -> int:
+    """Run a suite: what is missing is made, what is finished is kept."""
+    from ksl_bench.runner import run_suite
+
+    _quiet_libraries()
+    store = _store(storage)
+    console = err if json_ else out
+    complete = run_suite(
+        suite, set_ or [], store=store, address=address, retry=retry, console=console
+    )
+    from ksl_bench.leaderboard import as_json, read_leaderboard
+
+    name = _suite_name(suite)
+    rows = read_leaderboard(store, name)
+    if json_:
+        print(as_json(rows))
+    else:
+        _show(rows, name)
+        _next_steps(store, name)
+    return 0 if complete else 1
+
+
+def _suite_name(suite: str) -> str:
+    from ksl_bench.suite import find_file, read_yaml
+
+    return str(read_yaml(find_file("suite", suite)).get("name"))
+
+
+def _show(rows: Any, name: str) -> None:
+    from ksl_bench.leaderboard import as_table, reasons
+
+    out.print(as_table(rows, title=name))
+    for line in reasons(rows):
+        out.print(line, style="red", markup=False)
+
+
+def _next_steps(store: Any, name: str) -> None:
+    from ksl_bench.tracking import tracking_uri
+
+    here = "" if Path(store.root) == Path("ksl-results").resolve() else f" --storage {store.root}"
+    out.print("\nGo on with", markup=False)
+    for command in (
+        f"ksl-bench leaderboard {name} --format json{here}",
+        f"mlflow ui --backend-store-uri {tracking_uri(store, None)}",
+        f"ksl-bench run {name} --set seeds=[0,1,2]{here}",
+    ):
+        out.print(f"  {command}", markup=False, soft_wrap=True, highlight=False)
+
+
+@app.command(epilog="Example:\n\n  ksl-bench plan paper_llama7b_eng_cat --json")
+def plan(suite: SuiteArgument, set_: SetOption = None, json_: JsonOption = False) -> None:
+    """Show what a suite would do: artifacts, parameters, memory, hours. Needs no weights."""
+    from ksl_bench.runner import describe_plan
+
+    _quiet_libraries()
+    described = describe_plan(suite, set_ or [])
+    if json_:
+        print(json.dumps(described, indent=2))
+        return
+    from ksl_bench.leaderboard import human_bytes
+
+    table = Table(title=f"{described['suite']}: {described['model']}", title_justify="left")
+    for name in ("baseline", "needs", "trainable", "memory per worker", "device hours", "cost"):
+        table.add_column(name, justify="left" if name in ("baseline", "needs") else "right")
+    for row in described["baselines"]:
+        cells = (
+            row["baseline"],
+            row["needs"] or "",
+            "unknown"
+            if row["trainable_parameters"] is None
+            else f"{row['trainable_parameters']:,}",
+            human_bytes(row["memory_bytes"]["total"]) if row["memory_bytes"] else "",
+            "" if row["device_hours"] is None else f"{row['device_hours']:.2f}",
+            "" if row["money"] is None else f"{row['money']:.2f}",
+        )
+        table.add_row(*cells)
+    out.print(table)
+    out.print(described["note"], markup=False)
+
+
+@app.command(epilog="Example:\n\n  ksl-bench leaderboard quickstart --format csv > board.csv")
+def leaderboard(
+    suite: Annotated[
+        str | None, typer.Argument(help="Name of a suite; all where none is given.")
+    ] = None,
+    storage: StorageOption = None,
+    format_: Annotated[
+        str, typer.Option("--format", help="table, json, csv or markdown.")
+    ] = "table",
+) -> None:
+    """Show the results of a suite, failed rows with their reason."""
+    from ksl_bench.leaderboard import FORMATS, read_leaderboard
+
+    store = _store(storage)
+    convert = None if format_ == "table" else FORMATS[format_]
+    names = (
+        [Path(suite).stem if suite.endswith((".yaml", ".yml")) else suite]
+        if suite
+        else store.plans()
+    )
+    if not names:
+        raise KslBenchError(f"--storage: nothing is stored in {store.root}")
+    for name in names:
+        rows = read_leaderboard(store, name)
+        if convert is None:
+            _show(rows, name)
+        else:
+            print(convert(rows))
+
+
+@app.command("list", epilog="Example:\n\n  ksl-bench list baselines")
+def list_(
+    what: Annotated[
+        str, typer.Argument(help="suites, baselines, methods, criteria, prompts or spaces.")
+    ],
+    json_: JsonOption = False,
+) -> None:
+    """List what there is to choose from."""
+    from ksl_bench.runner import LISTINGS
+
+    entries = LISTINGS[what]()
+    if json_:
+        print(json.dumps(entries, indent=2))
+        return
+    table = Table(box=None, show_header=False)
+    for name, description in entries.items():
+        table.add_row(name, escape(description))
+    out.print(table)
+
+
+@app.command()
+def doctor(
+    suite: Annotated[str | None, typer.Argument(help="Also check what this suite needs.")] = None,
+    storage: StorageOption = None,
+    json_: JsonOption = False,
+) -> int:
+    """Tell what will fail, before it does: versions, devices, storage, tokenizer files, hub."""
+    from ksl_bench.doctor import examine
+
+    _quiet_libraries()
+    findings = examine(_store(storage), suite)
+    if json_:
+        print(json.dumps([finding.as_dict() for finding in findings], indent=2))
+    else:
+        table = Table(box=None, show_header=False)
+        for finding in findings:
+            mark = {"ok": "[green]ok[/]", "note": "[yellow]note[/]", "error": "[red]error[/]"}
+            table.add_row(mark[finding.level], finding.what, escape(finding.said))
+        out.print(table)
+    return 1 if any(finding.level == "error" for finding in findings) else 0
+
+
+@app.command(epilog="Example:\n\n  ksl-bench track --sync --storage ./ksl-results")
+def track(
+    sync: Annotated[bool, typer.Option("--sync", help="Write to MLflow.")] = False,
+    uri: Annotated[str | None, typer.Option("--uri", help="The MLflow server or database.")] = None,
+    storage: StorageOption = None,
+) -> None:
+    """Bring MLflow up to date with the store; calling it twice changes nothing."""
+    from ksl_bench.tracking import Tracker
+
+    if not sync:
+        raise KslBenchError("track: say --sync to write to MLflow")
+    store = _store(storage)
+    for name in store.plans():
+        Tracker(store, uri=uri or store.read_plan(name)["suite"]["tracking"]["uri"]).sync(name)
+        out.print(f"{name}: MLflow is up to date", markup=False)
+
+
+def _quiet_libraries() -> None:
+    """Let libraries say only what a user must know; a worker's own log files keep the rest."""
+    import logging
+    import warnings
+
+    warnings.filterwarnings("ignore")
+    os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
+    os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
+    for name in ("alembic", "mlflow", "huggingface_hub", "sacrebleu", "datasets"):
+        logging.getLogger(name).setLevel(logging.ERROR)
+
+
+if __name__ == "__main__":
+    main()

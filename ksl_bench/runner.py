@@ -1,0 +1,238 @@
+"""The main job, from a suite's name to finished artifacts; and what `plan` and `list` tell."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+from rich.console import Console
+
+from ksl_bench import cluster
+from ksl_bench.benchmark import Execution
+from ksl_bench.config import Suite
+from ksl_bench.data.prompts import TEMPLATES
+from ksl_bench.display import RunDisplay
+from ksl_bench.errors import KslBenchError, TrackingError
+from ksl_bench.estimate import estimate
+from ksl_bench.lottery.criteria import CRITERIA
+from ksl_bench.methods import METHODS
+from ksl_bench.models import find_model, load_tokenizer, skeleton
+from ksl_bench.plan import Plan, make_plan
+from ksl_bench.registry import Registry
+from ksl_bench.store import Store
+from ksl_bench.suite import available, load_suite, read_yaml
+from ksl_bench.tracking import Tracker
+
+SYNC_SECONDS = 15.0
+"""How often MLflow is brought up to date while a suite runs."""
+
+
+def run_suite(
+    name: str,
+    assignments: Sequence[str],
+    *,
+    store: Store,
+    address: str | None,
+    retry: bool,
+    console: Console,
+) -> bool:
+    """Check everything, then make what is missing of a suite.
+
+    Args:
+        name: Name or path of the suite.
+        assignments: `path=value` pairs.
+        store: Where artifacts live.
+        address: A Ray cluster, None for this machine.
+        retry: Make anew what ran out of memory, diverged or was skipped.
+        console: Where progress is shown.
+
+    Returns:
+        Whether every artifact of the suite is finished.
+
+    Raises:
+        KslBenchError: If the input is wrong; then nothing was started.
+    """
+    suite = load_suite(name, assignments)
+    store.check_writable()
+    plan = make_plan(suite, find_model(suite.model))
+    check_vocabulary(plan)
+    if address is None:
+        cluster.check_this_machine(suite.resources)
+    execution = Execution(plan, store, retry=retry)
+    tracking = _TrackingThread(store, suite)
+    total = len(plan.works)
+    if not execution.pending:
+        store.write_plan(suite.name, plan.record())
+        console.print(f"{suite.name}: nothing to do, all {total} artifacts are there", markup=False)
+        tracking.finish(console)
+        return execution.tally.complete
+    cluster.connect(address)
+    try:
+        groups = cluster.group_count(suite.resources, wanted=execution.pending)
+        store.write_plan(suite.name, plan.record())
+        tracking.start()
+        console.print(
+            f"{suite.name}: {execution.pending} of {total} artifacts to make, {groups} worker "
+            f"group{'s' if groups > 1 else ''} of {suite.resources.workers_per_run}, in {store.root}",
+            markup=False,
+            soft_wrap=True,
+        )
+        _execute(plan, store, execution, groups, console)
+    finally:
+        cluster.disconnect()
+        tracking.finish(console)
+    return execution.tally.complete
+
+
+def _execute(plan: Plan, store: Store, execution: Execution, groups: int, console: Console) -> None:
+    pool = cluster.RayPool(plan, store, groups=groups)
+    try:
+        with RunDisplay(plan, console, pending=execution.pending) as display:
+            execution.run(pool, display)
+    finally:
+        pool.close()
+
+
+class _TrackingThread:
+    """Keeps MLflow up to date beside a run; its troubles never stop the run."""
+
+    def __init__(self, store: Store, suite: Suite) -> None:
+        self._store, self._suite = store, suite
+        self._stop = threading.Event()
+        self._thread = threading.Thread(target=self._follow, name="tracking", daemon=True)
+        self._tracker: Tracker | None = None
+        self._trouble: TrackingError | None = None
+
+    def start(self) -> None:
+        self._thread.start()
+
+    def _sync(self) -> None:
+        try:
+            if self._tracker is None:
+                self._tracker = Tracker(self._store, uri=self._suite.tracking.uri)
+            self._tracker.sync(self._suite.name)
+            self._trouble = None
+        except TrackingError as error:
+            self._trouble = error
+
+    def _follow(self) -> None:
+        # The first call also makes the database, which takes seconds: better now than at the end.
+        self._sync()
+        while not self._stop.wait(SYNC_SECONDS):
+            self._sync()
+
+    def finish(self, console: Console) -> None:
+        """Bring MLflow up to date a last time, and say what it refused."""
+        self._stop.set()
+        if self._thread.is_alive():
+            self._thread.join()
+        self._sync()
+        if self._trouble is not None:
+            console.print(f"MLflow: {self._trouble}", style="yellow", markup=False)
+            console.print("Results are complete; later: ksl-bench track --sync", markup=False)
+
+
+def check_vocabulary(plan: Plan) -> None:
+    """Check what needs the model's configuration and tokenizer: sizes of tickets, room for tokens.
+
+    Raises:
+        KslBenchError: With every problem, each with its path in the suite.
+    """
+    model = skeleton(plan.setting.model)
+    load_tokenizer(plan.setting.model)
+    vocabulary = model.get_input_embeddings().num_embeddings
+    room = getattr(model.config, "max_position_embeddings", None)
+    problems = [
+        f"baselines.{one.name}.ticket.k: must be <= {vocabulary} (the vocabulary), got {one.ticket.k}"
+        for one in plan.suite.baselines
+        if one.ticket is not None and one.ticket.k is not None and one.ticket.k > vocabulary
+    ]
+    problems += [
+        f"baselines.{one.name}.train.max_seq_length: must be <= {room} (the model's positions), got "
+        f"{one.train.max_seq_length}"
+        for one in plan.suite.baselines
+        if room is not None and METHODS[one.method].trains and one.train.max_seq_length > room
+    ]
+    if problems:
+        raise KslBenchError(problems)
+
+
+def describe_plan(name: str, assignments: Sequence[str]) -> dict[str, Any]:
+    """Describe what a suite would do, from configurations alone.
+
+    Returns:
+        What `ksl-bench plan --json` prints.
+    """
+    suite = load_suite(name, assignments)
+    reference = find_model(suite.model, weights=False)
+    data_problem: str | None = None
+    plan: Plan | None = None
+    try:
+        plan = make_plan(suite, reference)
+    except KslBenchError as error:  # the text may not be at hand yet; shapes still tell a lot
+        data_problem = error.problems[0]
+    examples = plan.data["train"]["examples"] if plan else suite.task.train_size
+    rows = []
+    for baseline in suite.baselines:
+        one = estimate(
+            baseline,
+            make_skeleton=lambda: skeleton(reference),
+            resources=suite.resources,
+            training_examples=examples,
+        )
+        ticket = baseline.ticket
+        rows.append(
+            {
+                **one.as_dict(),
+                "method": baseline.method,
+                "needs": f"state of {ticket.source}" if ticket and ticket.source else None,
+                "seeds": len(suite.seeds),
+            }
+        )
+    note = (
+        f"{len(plan.works)} artifacts for {len(plan.rows)} rows (shared ones once); estimates from "
+        "shapes, not promises"
+        if plan
+        else f"artifacts not planned: {data_problem}"
+    )
+    return {
+        "suite": suite.name,
+        "model": suite.model.name_or_path,
+        "baselines": rows,
+        "artifacts": [
+            {
+                "kind": work.kind,
+                "key": work.key,
+                "baseline": work.baseline.name,
+                "seed": work.seed,
+                "needs": [key for _, key in work.needs],
+            }
+            for work in (plan.works.values() if plan else ())
+        ],
+        "data": dict(plan.data) if plan else None,
+        "note": note,
+    }
+
+
+def _described(kind: str) -> Callable[[], dict[str, str]]:
+    return lambda: {
+        name: str(read_yaml(path).get("description", "")) for name, path in available(kind).items()
+    }
+
+
+def _first_lines(parts: Mapping[str, Any]) -> dict[str, str]:
+    return {name: (part.__doc__ or "").strip().splitlines()[0] for name, part in parts.items()}
+
+
+LISTINGS: Registry[Callable[[], dict[str, str]]] = Registry(
+    "listing",
+    {
+        "suites": _described("suite"),
+        "baselines": _described("baseline"),
+        "spaces": _described("search space"),
+        "methods": lambda: _first_lines(METHODS),
+        "criteria": lambda: {name: one.description for name, one in CRITERIA.items()},
+        "prompts": lambda: {name: repr(one.text) for name, one in TEMPLATES.items()},
+    },
+)

@@ -1,0 +1,328 @@
+"""Artifacts by key, in a folder or an object store.
+
+    <root>/states/<key>/{state.safetensors, config.yaml, metrics.jsonl, checkpoints/, state.json}
+    <root>/tickets/<key>.safetensors, <key>.json
+    <root>/evaluations/<key>/{outputs.jsonl, result.json}
+    <root>/suites/<name>.json
+
+An artifact is its record: a JSON object that names the digest of every file and is written last.
+Without a record, whatever lies there does not count. What is found broken is renamed to
+`*.corrupt-<n>`, never deleted, and counts as absent, so it is made again.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any, BinaryIO
+
+from ksl_bench.errors import StorageError
+from ksl_bench.store.checkpoints import CheckpointFiles
+from ksl_bench.store.files import Digest, Files, digest_of
+from ksl_bench.store.layout import (
+    FOLDERS,
+    KEY,
+    NAME,
+    TICKET,
+    body_path,
+    file_path,
+    named,
+    plan_path,
+    record_path,
+)
+from ksl_bench.store.records import (
+    SCHEMA,
+    STATUSES,
+    canonical,
+    is_record,
+    parse_object,
+    render_object,
+)
+
+
+def key_of(inputs: Mapping[str, Any]) -> str:
+    """Return the key of what is made from some inputs: 20 hex digits.
+
+    The first 80 bits of the SHA-256 of canonical JSON; see `canonical`.
+
+    Raises:
+        TypeError: If JSON cannot hold the inputs as they are.
+    """
+    return hashlib.sha256(canonical(inputs).encode()).hexdigest()[:20]
+
+
+class Store:
+    """Reads and writes artifacts; holds nothing but where they are, so it may be pickled."""
+
+    def __init__(self, root: str) -> None:
+        """Take a folder, made absolute and not created yet, or a URI.
+
+        Raises:
+            StorageError: If nothing is installed that reads such a URI.
+        """
+        self._files = Files(root)
+        self.root = self._files.root
+
+    def __str__(self) -> str:
+        return self.root
+
+    def __repr__(self) -> str:
+        return f"Store({self.root!r})"
+
+    def __reduce__(self) -> tuple[type[Store], tuple[str]]:
+        return Store, (self.root,)
+
+    def location(self, name: str) -> str:
+        """Return where something else may lie beside the artifacts, as a path or a URI."""
+        return self._files.location(named(name))
+
+    def check_writable(self) -> None:
+        """Check that the store can be written, and leave nothing behind.
+
+        Raises:
+            StorageError: If it cannot.
+        """
+        self._files.check_writable()
+
+    # Records.
+
+    def record(self, kind: str, key: str) -> dict[str, Any] | None:
+        """Return the record of an artifact, None if there is none.
+
+        A record that is broken or another's is set aside, and counts as none.
+
+        Raises:
+            StorageError: If it cannot be read, or a newer version of this package wrote it.
+        """
+        path = record_path(kind, key)
+        content = self._files.read(path)
+        if content is None:
+            return None
+        record = parse_object(content)
+        schema = record.get("schema") if record else None
+        if isinstance(schema, int) and schema > SCHEMA:
+            raise StorageError(
+                f"{self._files.location(path)}: schema {schema} is of a newer version, "
+                f"this one reads {SCHEMA}"
+            )
+        if record is not None and is_record(record, kind, key):
+            return record
+        self._files.set_aside(path, f"not the record of {kind} {key}")
+        return None
+
+    def is_finished(self, kind: str, key: str) -> bool:
+        """Return whether an artifact is there and finished."""
+        record = self.record(kind, key)
+        return record is not None and record["status"] == "finished"
+
+    def finish(
+        self,
+        kind: str,
+        key: str,
+        record: Mapping[str, Any],
+        files: Mapping[str, bytes | Path] | None = None,
+    ) -> None:
+        """Write an artifact: its files, then its record.
+
+        Args:
+            kind: "state", "ticket" or "evaluation".
+            key: Of the artifact.
+            record: What is known of it; `status` is "finished" unless given. Numbers
+                that are not finite become null: JSON has none.
+            files: By name; a ticket has one, "ticket".
+
+        Raises:
+            StorageError: If it cannot be written.
+        """
+        status = record.get("status", "finished")
+        if status not in STATUSES:
+            raise ValueError(f"unknown status {status!r}")
+        paths = {name: file_path(kind, key, name) for name in files or {}}
+        path = record_path(kind, key)
+        # An older record would name other digests than the files have from now on.
+        self._files.remove(path)
+        digests = {name: self._files.write(paths[name], files[name]) for name in paths if files}
+        head = {
+            "schema": SCHEMA,
+            "kind": kind,
+            "key": key,
+            "status": status,
+            "reason": record.get("reason"),
+        }
+        whole = {**head, **record, **head, "files": digests}
+        self._files.write(path, render_object(whole))
+
+    def fail(self, kind: str, key: str, status: str, reason: str | None) -> None:
+        """Write the record of an artifact that could not be made."""
+        self.finish(kind, key, {"status": status, "reason": reason})
+
+    def results(self) -> Iterator[dict[str, Any]]:
+        """Yield the records of all evaluations, by key."""
+        for key in self._files.names(FOLDERS["evaluation"]):
+            record = self.record("evaluation", key) if KEY.fullmatch(key) else None
+            if record is not None:
+                yield record
+
+    # Files of an artifact.
+
+    def read_bytes(self, kind: str, key: str, name: str, *, verify: bool = True) -> bytes:
+        """Return the content of a file.
+
+        Args:
+            kind: "state", "ticket" or "evaluation".
+            key: Of the artifact.
+            name: As given to `finish`.
+            verify: Compare with the digest in the record.
+
+        Raises:
+            StorageError: If it is not there, or not what the record says: then the artifact is
+                set aside.
+        """
+        path = file_path(kind, key, name)
+        expected = self._expected(kind, key, name) if verify else None
+        content = self._files.read(path)
+        if expected is not None:
+            found = None if content is None else digest_of(content)
+            self._check(kind, key, name, expected, found)
+        if content is None:
+            raise StorageError(f"{self._files.location(path)}: no such file")
+        return content
+
+    def open_file(self, kind: str, key: str, name: str, *, verify: bool = True) -> BinaryIO:
+        """Open a file for reading, as `read_bytes` does but without holding it in memory."""
+        path = file_path(kind, key, name)
+        if verify:
+            expected = self._expected(kind, key, name)
+            self._check(kind, key, name, expected, self._files.digest(path))
+        return self._files.open(path)
+
+    def read_ticket(self, key: str) -> bytes:
+        """Return the content of a ticket's file, verified."""
+        return self.read_bytes("ticket", key, TICKET)
+
+    def _expected(self, kind: str, key: str, name: str) -> Digest:
+        record = self.record(kind, key)
+        if record is None:
+            raise StorageError(f"{self.root}: no {kind} {key}")
+        if name not in record["files"]:
+            raise StorageError(f"{self.root}: {kind} {key} ({record['status']}) has no file {name}")
+        digest: Digest = record["files"][name]
+        return digest
+
+    def _check(
+        self, kind: str, key: str, name: str, expected: Digest, found: Digest | None
+    ) -> None:
+        if found == expected:
+            return
+        what = "is missing" if found is None else "is not what its record says"
+        location = self._files.location(file_path(kind, key, name))
+        # The record goes first: without it the artifact does not count, whatever happens next.
+        self._files.set_aside(record_path(kind, key), f"{name} {what}")
+        self._files.set_aside(body_path(kind, key), f"{name} {what}")
+        raise StorageError(f"{location}: {kind} {key} was set aside, for {name} {what}")
+
+    # Lines that grow while an artifact is made.
+
+    def read_lines(self, kind: str, key: str, name: str) -> list[str]:
+        """Return the whole lines of a file; none if it is not there."""
+        content = self._files.read(file_path(kind, key, name)) or b""
+        return content[: content.rfind(b"\n") + 1].decode(errors="replace").split("\n")[:-1]
+
+    def write_lines(self, kind: str, key: str, name: str, lines: Sequence[str]) -> None:
+        """Write a file of lines anew."""
+        self._files.write(file_path(kind, key, name), _joined(lines))
+
+    def append_lines(self, kind: str, key: str, name: str, lines: Sequence[str]) -> None:
+        """Add lines to a file; an object store writes it anew."""
+        self._files.append(file_path(kind, key, name), _joined(lines))
+
+    # Checkpoints of a state under way.
+
+    def write_checkpoint(
+        self, key: str, step: int, files: Mapping[str, bytes | Path], *, keep: int = 1
+    ) -> None:
+        """Write a whole checkpoint, then remove older ones."""
+        parts = {
+            name: self.write_checkpoint_part(key, step, name, content)
+            for name, content in files.items()
+        }
+        self.close_checkpoint(key, step, parts, keep=keep)
+
+    def write_checkpoint_part(
+        self, key: str, step: int, name: str, content: bytes | Path
+    ) -> Digest:
+        """Write one file of a checkpoint, which does not count before it is closed."""
+        return self._checkpoints(key).write_part(step, named(name), content)
+
+    def close_checkpoint(
+        self, key: str, step: int, parts: Mapping[str, Digest], *, keep: int = 1
+    ) -> None:
+        """Make a checkpoint count, then remove older ones.
+
+        Args:
+            key: Of the state.
+            step: After which it was taken.
+            parts: By name, what `write_checkpoint_part` returned.
+            keep: Checkpoints that stay, this one with them.
+        """
+        self._checkpoints(key).close(step, parts, keep=keep)
+
+    def newest_checkpoint(self, key: str) -> int | None:
+        """Return the step of the newest checkpoint that is whole; broken ones are set aside."""
+        return self._checkpoints(key).newest()
+
+    def read_checkpoint(self, key: str, step: int, name: str) -> bytes:
+        """Return one file of a checkpoint.
+
+        Raises:
+            StorageError: If it is not there, or not what the manifest says.
+        """
+        return self._checkpoints(key).read(step, named(name))
+
+    def latest_checkpoint(self, key: str) -> tuple[int, dict[str, bytes]] | None:
+        """Return step and files of the newest checkpoint that is whole, None if there is none."""
+        checkpoints = self._checkpoints(key)
+        step = checkpoints.newest()
+        if step is None:
+            return None
+        return step, {name: checkpoints.read(step, name) for name in checkpoints.parts(step)}
+
+    def remove_checkpoints(self, key: str) -> None:
+        """Remove all checkpoints of a state, those set aside with them."""
+        self._checkpoints(key).remove()
+
+    def _checkpoints(self, key: str) -> CheckpointFiles:
+        return CheckpointFiles(self._files, f"{body_path('state', key)}/checkpoints")
+
+    # Plans of suites.
+
+    def write_plan(self, name: str, plan: Mapping[str, Any]) -> None:
+        """Write the plan of the last run of a suite."""
+        self._files.write(plan_path(name), render_object(plan))
+
+    def read_plan(self, name: str) -> dict[str, Any] | None:
+        """Return the plan of a suite, None if there is none; a broken one is set aside."""
+        path = plan_path(name)
+        content = self._files.read(path)
+        if content is None:
+            return None
+        plan = parse_object(content)
+        if plan is None:
+            self._files.set_aside(path, "not a JSON object")
+        return plan
+
+    def plans(self) -> list[str]:
+        """Return the names of the suites that have a plan, sorted."""
+        names = (
+            name.removesuffix(".json")
+            for name in self._files.names("suites")
+            if name.endswith(".json")
+        )
+        return sorted(name for name in names if NAME.fullmatch(name))
+
+
+def _joined(lines: Sequence[str]) -> bytes:
+    if any("\n" in line for line in lines):
+        raise ValueError("a line must not hold a newline")
+    return "".join(f"{line}\n" for line in lines).encode()

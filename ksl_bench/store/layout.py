@@ -1,0 +1,60 @@
+"""Where an artifact's files are.
+
+Every kind, key and name is checked here, with a StorageError, so that no path leaves the root.
+"""
+
+from __future__ import annotations
+
+import re
+
+from ksl_bench.errors import StorageError
+
+TICKET = "ticket"
+"""The name of a ticket's only file."""
+
+FOLDERS = {"state": "states", "ticket": "tickets", "evaluation": "evaluations"}
+_RECORDS = {"state": "state.json", "evaluation": "result.json"}
+KEY = re.compile(r"[0-9a-f]{20}")
+NAME = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9._-]*")
+
+
+def named(name: str) -> str:
+    """Return a name that is safe in a path."""
+    if not NAME.fullmatch(name):
+        raise StorageError(f"not a name for a file: {name!r}; letters, digits, '.', '_', '-'")
+    return name
+
+
+def body_path(kind: str, key: str) -> str:
+    """Return the folder that holds an artifact's files, or a ticket's only file."""
+    if kind not in FOLDERS:
+        raise StorageError(f"unknown kind of artifact {kind!r}. Known: {', '.join(FOLDERS)}")
+    if not KEY.fullmatch(key):
+        raise StorageError(f"not the key of a {kind}: {key!r}; must be 20 hex digits")
+    suffix = ".safetensors" if kind == "ticket" else ""
+    return f"{FOLDERS[kind]}/{key}{suffix}"
+
+
+def record_path(kind: str, key: str) -> str:
+    """Return where the record of an artifact is."""
+    body = body_path(kind, key)
+    if kind == "ticket":
+        return f"{body.removesuffix('.safetensors')}.json"
+    return f"{body}/{_RECORDS[kind]}"
+
+
+def file_path(kind: str, key: str, name: str) -> str:
+    """Return where a file of an artifact is."""
+    body = body_path(kind, key)
+    if kind == "ticket":
+        if name != TICKET:
+            raise StorageError(f"a ticket has one file, {TICKET!r}; got {name!r}")
+        return body
+    if name == _RECORDS[kind]:
+        raise StorageError(f"{name!r} is the record of a {kind}, not one of its files")
+    return f"{body}/{named(name)}"
+
+
+def plan_path(name: str) -> str:
+    """Return where the plan of a suite is."""
+    return f"suites/{named(name)}.json"

@@ -1,0 +1,90 @@
+"""What many tests share: small real models, made here, never downloaded."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+os.environ.setdefault("HF_HUB_OFFLINE", "1")  # a test that needs the network fails, not waits
+os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
+
+import pytest
+import torch
+from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedModel
+
+from ksl_bench.lottery.ticket import Ticket, TicketRow
+
+REPOSITORY = Path(__file__).resolve().parents[1]
+SHARED_DATA = REPOSITORY.parent / "shared" / "data"
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Leave slow tests out unless the command line says otherwise."""
+    if not config.option.markexpr:
+        config.option.markexpr = "not slow and not gpu"
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Skip what this machine cannot run, saying why."""
+    for item in items:
+        if item.get_closest_marker("shared_data") and not SHARED_DATA.is_dir():
+            item.add_marker(pytest.mark.skip(reason="the real text (../shared/data) is not here"))
+        if item.get_closest_marker("gpu") and not torch.cuda.is_available():
+            item.add_marker(pytest.mark.skip(reason="no CUDA device"))
+
+
+@pytest.fixture
+def shared_data() -> Path:
+    return SHARED_DATA
+
+
+@pytest.fixture
+def make_llama() -> Callable[..., PreTrainedModel]:
+    """Return a maker of tiny random Llamas: 200 tokens, width 32, two layers, always the same."""
+
+    def make(*, tied: bool = False, dtype: torch.dtype = torch.float32) -> PreTrainedModel:
+        config = LlamaConfig(
+            vocab_size=200,
+            hidden_size=32,
+            intermediate_size=64,
+            num_hidden_layers=2,
+            num_attention_heads=2,
+            num_key_value_heads=2,
+            max_position_embeddings=128,
+            tie_word_embeddings=tied,
+            bos_token_id=1,
+            eos_token_id=2,
+            pad_token_id=0,
+        )
+        with torch.random.fork_rng():
+            torch.manual_seed(0)
+            return LlamaForCausalLM(config).to(dtype).eval()
+
+    return make
+
+
+@pytest.fixture
+def make_ticket() -> Callable[..., Ticket]:
+    """Return a maker of tickets over given rows, of no particular base."""
+
+    def make(token_ids: list[int], *, values: torch.Tensor | None = None) -> Ticket:
+        return Ticket(
+            base_model="tiny",
+            revision=None,
+            base_digest="0" * 64,
+            tokenizer_digest=None,
+            tensor="input_embedding",
+            criterion="ks",
+            alpha=None,
+            k=len(token_ids),
+            source_state=None,
+            values="none" if values is None else "transferred",
+            rows=tuple(
+                TicketRow(token_id=one, token=f"<{one}>", D=None, p=None, l2=None)
+                for one in token_ids
+            ),
+            row_values=values,
+        )
+
+    return make

@@ -1,0 +1,45 @@
+import torch
+
+from ksl_bench.config import DecodingSpec, ModelSpec
+from ksl_bench.evaluation.generate import batches_by_length, generate
+from ksl_bench.models import find_model, load_model, load_tokenizer
+from ksl_bench.training.loop import Worker
+
+PROMPTS = [
+    "English: The dog sees the house.\nCatalan:",
+    "English: My sister buys two red books at the market.\nCatalan:",
+    "English: The cat sleeps.\nCatalan:",
+]
+
+
+def load():
+    reference = find_model(ModelSpec(name_or_path="tiny-base"))
+    return load_model(reference, precision="fp32"), load_tokenizer(reference)
+
+
+def test_batches_hold_every_prompt_once_longest_first():
+    batches = batches_by_length([[0] * n for n in (3, 9, 5, 9, 1)], batch_size=2)
+    assert batches == [[1, 3], [2, 0], [4]]
+
+
+def test_a_batch_gives_the_text_that_transformers_gives_prompt_by_prompt():
+    model, tokenizer = load()
+    decoding = DecodingSpec(max_new_tokens=16, batch_size=3)
+    outputs = generate(model, tokenizer, PROMPTS, decoding=decoding, worker=Worker())
+    for prompt, output in zip(PROMPTS, outputs, strict=True):
+        ids = tokenizer(prompt, return_tensors="pt")["input_ids"]
+        with torch.no_grad():
+            alone = model.generate(ids, max_new_tokens=16, do_sample=False)[0, ids.shape[1] :]
+        assert output.text == tokenizer.decode(alone, skip_special_tokens=True)
+        assert output.ended is (tokenizer.eos_token_id in alone.tolist())
+        assert output.tokens == 16 or output.ended
+
+
+def test_beam_search_is_passed_on():
+    model, tokenizer = load()
+    decoding = DecodingSpec(max_new_tokens=8, batch_size=2, num_beams=3)
+    outputs = generate(model, tokenizer, PROMPTS, decoding=decoding, worker=Worker())
+    ids = tokenizer(PROMPTS[1], return_tensors="pt")["input_ids"]
+    with torch.no_grad():
+        alone = model.generate(ids, max_new_tokens=8, do_sample=False, num_beams=3)
+    assert outputs[1].text == tokenizer.decode(alone[0, ids.shape[1] :], skip_special_tokens=True)

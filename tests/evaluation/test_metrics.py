@@ -1,0 +1,43 @@
+import re
+
+import pytest
+import sacrebleu
+
+from ksl_bench.errors import ConfigError
+from ksl_bench.evaluation.metrics import check_metric, score_corpus
+
+HYPOTHESES = ["The cat sat on the mat.", "A dog runs.", "She reads many books today."] * 5
+REFERENCES = ["The cat sat on a mat.", "The dog runs.", "She reads a lot of books today."] * 5
+
+
+@pytest.mark.parametrize(
+    ("metric", "reference"), [("bleu", sacrebleu.corpus_bleu), ("chrf", sacrebleu.corpus_chrf)]
+)
+def test_a_score_is_sacrebleus_with_its_signature_and_an_interval_around_it(metric, reference):
+    score = score_corpus(metric, HYPOTHESES, REFERENCES, language="eng", bootstrap_samples=200)
+    assert score.value == reference(HYPOTHESES, [REFERENCES]).score
+    assert score.low < score.value < score.high
+    assert f"version:{sacrebleu.__version__}" in score.signature
+    assert "bs:200" in score.signature
+
+
+def test_identical_text_scores_a_hundred_with_no_width():
+    score = score_corpus("bleu", REFERENCES, REFERENCES, language="eng", bootstrap_samples=100)
+    assert (score.value, score.low, score.high) == pytest.approx((100, 100, 100))
+
+
+def test_empty_hypotheses_score_zero():
+    score = score_corpus("bleu", [""] * 15, REFERENCES, language="eng", bootstrap_samples=100)
+    assert (score.value, score.low) == (0, 0)
+
+
+def test_chinese_is_tokenized_as_chinese():
+    score = score_corpus(
+        "bleu", ["我喜欢猫。"], ["我喜欢狗。"], language="zho", bootstrap_samples=100
+    )
+    assert "tok:zh" in score.signature
+
+
+def test_an_unknown_metric_names_the_closest_one():
+    with pytest.raises(ConfigError, match=re.escape("Did you mean 'bleu'?")):
+        check_metric("bluu")

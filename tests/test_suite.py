@@ -1,0 +1,158 @@
+import pytest
+import yaml
+
+from ksl_bench.errors import ConfigError
+from ksl_bench.suite import available, build_suite, find_file, load_suite, parse_set, read_yaml
+
+
+def problems_of(*assignments: str, suite: str = "quickstart") -> list[str]:
+    with pytest.raises(ConfigError) as caught:
+        load_suite(suite, assignments)
+    return list(caught.value.problems)
+
+
+TWELVE = [
+    "base", "full", "embedding", "lora", "prefix", "ks_partial_k4", "ks_partial_k18",
+    "ks_partial_k64", "ks_transfer_k18", "ks_transfer_k64", "frequency_k18", "random_k18",
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("name", sorted(available("suite")))
+def test_every_shipped_suite_is_valid(name, tmp_path, monkeypatch):
+    # spBLEU's tokenizer file is the user's to provide: any file of that name is enough to plan
+    models = tmp_path / "models"
+    models.mkdir()
+    (models / "sacrebleu_tokenizer_spm.model").touch()
+    monkeypatch.setattr("sacrebleu.utils.SACREBLEU_DIR", str(tmp_path))
+    assert load_suite(name).name == name
+
+
+@pytest.mark.parametrize("name", sorted(available("baseline")))
+def test_every_shipped_recipe_is_valid_and_names_its_source(name):
+    recipe = read_yaml(find_file("baseline", name))
+    assert len(recipe["source"]) > 10
+    listed = ["embedding", name] if name != "embedding" else [name]
+    suite = build_suite({**minimal(), "baselines": listed}, [])
+    assert suite.baselines[-1].name == name
+
+
+def test_the_quickstart_has_the_twelve_baselines():
+    assert [one.name for one in load_suite("quickstart").baselines] == TWELVE
+
+
+def minimal() -> dict:
+    content = read_yaml(find_file("suite", "quickstart"))
+    return {**content, "baselines": ["base"]}
+
+
+def test_later_layers_win():
+    content = {**minimal(), "train": {"learning_rate": 0.5, "steps": 9, "micro_batch_size": 4}}
+    content["baselines"] = [{"recipe": "full", "train": {"weight_decay": 0.25}}, "embedding"]
+    full, embedding = build_suite(
+        content, parse_set(["baselines.full.train.max_seq_length=77", "train.schedule=cosine"])
+    ).baselines
+    assert full.train.learning_rate == 2e-5  # the recipe over the suite's default
+    assert (full.train.epochs, full.train.steps) == (3, None)  # its epochs replace the steps
+    assert full.train.weight_decay == 0.25  # the suite's entry
+    assert full.train.max_seq_length == 77  # --set on one baseline
+    assert {full.train.schedule, embedding.train.schedule} == {"cosine"}  # --set train on all
+    assert embedding.train.max_seq_length == 512
+
+
+def test_set_on_train_overrides_every_recipe():
+    suite = load_suite("quickstart", ["train.steps=7", "train.learning_rate=0.5"])
+    assert {(one.train.steps, one.train.learning_rate) for one in suite.baselines} == {(7, 0.5)}
+
+
+def test_baselines_can_be_chosen_by_set():
+    suite = load_suite("quickstart", ["baselines=[base, {recipe: lora, lora_rank: 2}]"])
+    assert [one.name for one in suite.baselines] == ["base", "lora"]
+    assert suite.baselines[1].hyperparameters["lora_rank"] == 2
+
+
+def test_all_problems_are_reported_together_each_with_its_path():
+    found = problems_of(
+        "baselines.lora.lora_rank=0",
+        "baselines.ks_partial_k18.ticket.k=0",
+        "train.max_seq_length=2",
+        "task.source_lang=eng",
+        "evaluate.metrics=[bleu, blue]",
+        "nonsense=1",
+    )
+    text = "\n".join(found)
+    assert "baselines.lora.lora_rank: must be >= 1, got 0" in found
+    assert "baselines.ks_partial_k18.ticket.k: must be >= 1, got 0" in found
+    assert "baselines.base.train.max_seq_length: must be >= 8, got 2" in found
+    assert "task.source_lang: unknown field. Did you mean 'source_language'?" in text
+    assert "nonsense: unknown field." in text
+
+
+@pytest.mark.parametrize(
+    ("assignment", "said"),
+    [
+        ("baselines.ks_partial_k18.ticket.alpha=0", "ticket.alpha: must be > 0, got 0"),
+        ("baselines.ks_partial_k18.ticket.alpha=1", "ticket.alpha: must be < 1, got 1"),
+        ("baselines.ks_partial_k18.ticket.alpha=.5", "give exactly one of k and alpha"),
+        ("baselines.ks_partial_k18.ticket.from=lora", "'lora' does not tune the input embedding"),
+        ("baselines.ks_partial_k18.ticket.from=nobody", "unknown baseline of this suite 'nobody'"),
+        (
+            "baselines.ks_partial_k18.ticket.criterion=k",
+            "unknown criterion 'k'. Did you mean 'ks'?",
+        ),
+        ("baselines.ks_partial_k18.ticket=null", "method 'partial_tuning' needs a ticket"),
+        ("baselines.lora.ticket={criterion: ks, k: 3}", "method 'lora' takes no ticket"),
+        ("baselines.lora.lora_ranks=3", "lora_ranks: unknown field. Did you mean 'lora_rank'?"),
+        ("baselines.lorra.lora_rank=3", "unknown baseline 'lorra'. Did you mean 'lora'?"),
+        ("baselines.full.method=ful", "unknown method 'ful'. Did you mean 'full'?"),
+        ("baselines=[base, lorra]", "unknown baseline 'lorra'. Did you mean 'lora'?"),
+        ("baselines=[base, base]", "'base' is listed twice"),
+        ("seeds=[1, 1]", "seed given more than once: 1"),
+        ("task.prompt='say it'", "task.prompt: a prompt must hold {source}, got 'say it'"),
+        ("task.name=translatoin", "task.name: unknown task 'translatoin'. Did you mean"),
+        ("task.target_language=eng", "source and target language are both 'eng'"),
+        ("evaluate.split=train", "evaluate.split: must be 'dev' or 'devtest', got 'train'"),
+        ("baselines.prefix.train.gradient_checkpointing=true", "not with method 'prefix'"),
+        ("train.micro_batch_size=5", "global_batch_size=16 is not a multiple of"),
+        ("train.precision=bf16", "bf16 needs resources.zero_stage >= 1"),
+        ("train.precision=fp16", "train.precision: must be 'fp32' or 'bf16', got 'fp16'"),
+        ("resources.zero_stage=4", "resources.zero_stage: must be 0, 1, 2 or 3, got 4"),
+        ("train", "must be path=value"),
+    ],
+)
+def test_bad_input_gets_a_line_with_field_value_and_what_is_allowed(assignment, said):
+    found = problems_of(assignment)
+    assert any(said in problem for problem in found), found
+    assert not any("\n" in problem for problem in found)
+
+
+def test_an_unknown_suite_names_the_closest_one():
+    assert "Did you mean 'quickstart'?" in problems_of(suite="quickstrat")[0]
+
+
+def test_spbleu_without_its_tokenizer_says_where_it_belongs(tmp_path, monkeypatch):
+    monkeypatch.setattr("sacrebleu.utils.SACREBLEU_DIR", str(tmp_path))
+    (found,) = problems_of("evaluate.metrics=[spbleu_flores101]")
+    assert f"{tmp_path}/models/sacrebleu_tokenizer_spm.model" in found
+
+
+def test_a_file_that_is_no_yaml_is_named_with_its_line(tmp_path):
+    path = tmp_path / "bad.yaml"
+    path.write_text("name: x\n  model: [")
+    with pytest.raises(ConfigError, match=r"bad\.yaml: not YAML: .*line 2"):
+        load_suite(str(path))
+
+
+def test_yaml_cannot_make_objects(tmp_path):
+    path = tmp_path / "evil.yaml"
+    path.write_text("name: !!python/object/apply:os.system ['true']")
+    with pytest.raises(ConfigError, match="not YAML"):
+        load_suite(str(path))
+
+
+def test_recipes_in_the_working_directory_come_first(tmp_path, monkeypatch):
+    (tmp_path / "baselines").mkdir()
+    recipe = {"source": "a local choice", "method": "lora", "lora_rank": 3, "train": {"steps": 1}}
+    (tmp_path / "baselines" / "lora.yaml").write_text(yaml.safe_dump(recipe))
+    monkeypatch.chdir(tmp_path)
+    suite = build_suite({**minimal(), "baselines": ["lora"]}, [])
+    assert suite.baselines[0].hyperparameters == {"lora_rank": 3}
