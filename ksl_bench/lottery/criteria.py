@@ -21,35 +21,64 @@ from ksl_bench.lottery.kstest import Floats, exact_p_values, ks_heights, moved_r
 from ksl_bench.registry import Registry
 
 
-@dataclass(frozen=True)
-class Evidence:
-    """What a criterion may look at."""
+NORM_ROWS = 1024
+"""Rows whose change is held in float64 at a time."""
 
-    before_VD: Tensor
-    """Rows of the base model, float32."""
+
+@dataclass(frozen=True, eq=False)
+class Evidence:
+    """What a criterion may look at; what is derived is computed once, when it is asked for.
+
+    The plan gives what the criterion says it needs, so criteria only assert that it is here.
+    """
+
+    before_VD: Tensor | None = None
+    """Rows of the base model, float32; None where a criterion looks at counts alone."""
     after_VD: Tensor | None = None
     """The same rows after tuning, float32; None where nothing was tuned."""
     counts_V: Tensor | None = None
     """How often each token stands at an input position in tuning, int64."""
     seed: int = 0
 
+    def pair(self) -> tuple[Tensor, Tensor]:
+        """Return the rows before and after tuning, each of shape (V, D)."""
+        assert self.before_VD is not None
+        assert self.after_VD is not None
+        return self.before_VD, self.after_VD
+
+    @property
+    def tuned(self) -> bool:
+        """Whether there is a before and an after to compare."""
+        return self.before_VD is not None and self.after_VD is not None
+
+    @cached_property
+    def moved_V(self) -> Tensor:
+        """Whether any bit of a row has changed, bool, on the CPU."""
+        return moved_rows(*self.pair()).cpu()
+
     @cached_property
     def heights_V(self) -> Tensor:
-        """KS statistic of every row as the integer h of h / D."""
-        assert self.after_VD is not None
-        return ks_heights(self.before_VD, self.after_VD)
+        """KS statistic of every row as the integer h of h / D, int64, on the CPU."""
+        return ks_heights(*self.pair()).cpu()
 
     @cached_property
     def p_values_V(self) -> Floats:
-        """Exact p-value of every row."""
-        return exact_p_values(self.heights_V.numpy(), self.before_VD.shape[1])
+        """Exact p-value of every row; before and after are paired, so it ranks and tests nothing."""
+        before_VD, _ = self.pair()
+        return exact_p_values(self.heights_V, before_VD.shape[1])
 
     @cached_property
     def l2_V(self) -> Tensor:
-        """Length of every row's change, float64."""
-        assert self.after_VD is not None
-        change_VD = self.after_VD.double() - self.before_VD.double()
-        return change_VD.square().sum(dim=1).sqrt()
+        """Length of every row's change, float64, on the CPU."""
+        before_VD, after_VD = self.pair()
+        norms = [
+            (after_VD[start : start + NORM_ROWS].double() - before_VD[start : start + NORM_ROWS])
+            .square()
+            .sum(dim=1)
+            .sqrt()
+            for start in range(0, len(before_VD), NORM_ROWS)
+        ]
+        return torch.cat(norms).cpu()
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,7 +87,7 @@ class Criterion:
 
     description: str
     rank: Callable[[Evidence], Tensor]
-    """From the evidence to the eligible row ids, int64, best first."""
+    """From the evidence to the eligible row ids, int64, on the CPU, best first."""
     needs_tuned: bool = False
     needs_counts: bool = False
     needs_seed: bool = False
@@ -79,8 +108,7 @@ class Selection:
 
 def by_ks(evidence: Evidence) -> Tensor:
     """Order the rows that moved by p, ties by the length of their change, then by id."""
-    assert evidence.after_VD is not None
-    rows = moved_rows(evidence.before_VD, evidence.after_VD).nonzero().squeeze(-1).numpy()
+    rows = evidence.moved_V.nonzero().squeeze(-1).numpy()
     # p falls as h rises, for one width: h sorts as p does, without its rounding.
     heights, l2 = evidence.heights_V.numpy()[rows], evidence.l2_V.numpy()[rows]
     return torch.from_numpy(rows[np.lexsort((rows, -l2, -heights))])
@@ -89,7 +117,7 @@ def by_ks(evidence: Evidence) -> Tensor:
 def by_frequency(evidence: Evidence) -> Tensor:
     """Order the rows seen in tuning by their count, ties by id."""
     assert evidence.counts_V is not None
-    counts = evidence.counts_V.numpy()
+    counts = evidence.counts_V.numpy(force=True)
     seen = counts.nonzero()[0]
     return torch.from_numpy(seen[np.lexsort((seen, -counts[seen]))])
 
@@ -97,7 +125,7 @@ def by_frequency(evidence: Evidence) -> Tensor:
 def by_chance(evidence: Evidence) -> Tensor:
     """Shuffle the rows seen in tuning, by the seed."""
     assert evidence.counts_V is not None
-    seen = evidence.counts_V.nonzero().squeeze(-1)
+    seen = evidence.counts_V.cpu().nonzero().squeeze(-1)
     order = np.random.default_rng(evidence.seed).permutation(len(seen))
     return seen[torch.from_numpy(order)]
 
@@ -131,37 +159,55 @@ def select(
 ) -> Selection:
     """Cut a criterion's order at k rows, or at the rows whose p-value is below alpha.
 
+    Args:
+        criterion: Orders the eligible rows.
+        evidence: What it looks at.
+        k: How many rows; give this or alpha.
+        alpha: Bound of the p-value, for a criterion that has p-values.
+
+    Returns:
+        The rows, with D, p and the length of the change where something was tuned.
+
     Raises:
-        TicketError: If fewer rows are eligible than k, or none is below alpha.
+        TicketError: If fewer rows are eligible than k, none is below alpha, the criterion has no
+            p-values, or the rows before and after cannot be compared.
     """
     assert (k is None) != (alpha is None)
-    order = criterion.rank(evidence)
-    if alpha is not None:
-        chosen = order[torch.from_numpy(evidence.p_values_V[order.numpy()] < alpha)]
-        if not len(chosen):
-            raise TicketError(
-                f"no row has p < {alpha:g}; the smallest is {_smallest(evidence, order)}"
-            )
-    else:
+    try:
+        order = criterion.rank(evidence)
+        if alpha is not None:
+            return _selection(evidence, _below(order, criterion, evidence, alpha))
         assert k is not None
-        if k > len(order):
-            what = "moved" if criterion.needs_tuned else "were seen in tuning"
-            raise TicketError(f"k={k}, but only {len(order)} rows {what}")
-        chosen = order[:k]
-    return _selection(evidence, chosen)
+        return _selection(evidence, _first(order, criterion, k))
+    except ValueError as error:
+        raise TicketError(f"rows cannot be compared: {error}") from None
 
 
-def _smallest(evidence: Evidence, order: Tensor) -> str:
-    return (
-        f"{evidence.p_values_V[order.numpy()].min():.3g}" if len(order) else "of no row that moved"
-    )
+def _first(order: Tensor, criterion: Criterion, k: int) -> Tensor:
+    if k < 1:
+        raise TicketError(f"k must be >= 1, got {k}")
+    if k > len(order):
+        what = "moved" if criterion.needs_tuned else "were seen in tuning"
+        raise TicketError(f"k={k}, but only {len(order)} rows {what}")
+    return order[:k]
+
+
+def _below(order: Tensor, criterion: Criterion, evidence: Evidence, alpha: float) -> Tensor:
+    if not criterion.takes_alpha:
+        raise TicketError(f"alpha={alpha:g}: this criterion has no p-values; give k")
+    if not len(order):
+        raise TicketError(f"alpha={alpha:g}, but no row moved")
+    p_values = evidence.p_values_V[order.numpy()]
+    if not (p_values < alpha).any():
+        raise TicketError(f"no row has p < {alpha:g}; the smallest is {p_values.min():.3g}")
+    return order[torch.from_numpy(p_values < alpha)]
 
 
 def _selection(evidence: Evidence, chosen: Tensor) -> Selection:
     ids: list[int] = chosen.tolist()
-    if evidence.after_VD is None:
+    if not evidence.tuned:
         return Selection(ids, None, None, None)
-    width = evidence.before_VD.shape[1]
+    width = evidence.pair()[0].shape[1]
     return Selection(
         token_ids=ids,
         distances=(evidence.heights_V[chosen].double() / width).tolist(),

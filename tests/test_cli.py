@@ -1,0 +1,145 @@
+"""The command line as a user meets it: exit codes, one line a problem, nothing written."""
+
+import json
+import subprocess
+import sys
+
+import pytest
+import yaml
+
+
+def ksl(*arguments, cwd=None, **environment):
+    import os
+
+    return subprocess.run(
+        [sys.executable, "-W", "ignore", "-m", "ksl_bench.cli", *arguments],
+        capture_output=True,
+        text=True,
+        cwd=cwd,
+        env={**os.environ, "COLUMNS": "100", **environment},
+        timeout=120,
+        check=False,
+    )
+
+
+@pytest.fixture
+def files(tmp_path):
+    """A suite over aligned files in a folder of their own."""
+    for split in ("train", "dev", "test"):
+        (tmp_path / f"{split}.eng").write_text("The cat.\nThe dog.\n", encoding="utf-8")
+        (tmp_path / f"{split}.cat").write_text("El gat.\nEl gos.\n", encoding="utf-8")
+    return tmp_path
+
+
+def refused(done, *said):
+    assert done.returncode == 2, (done.stdout, done.stderr)
+    assert done.stdout == ""
+    lines = done.stderr.splitlines()
+    assert lines
+    assert all(line.startswith("error: ") for line in lines), done.stderr
+    for one in said:
+        assert any(one in line for line in lines), done.stderr
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["run", "quickstrat"], "Did you mean 'quickstart'?"),
+        (["run", "quickstart", "--set", "baselines=[lorra]"], "Did you mean 'lora'?"),
+        (["run", "quickstart", "--set", "train.step=3"], "Did you mean 'steps'?"),
+        (
+            ["run", "quickstart", "--set", "baselines.ks_partial_k18.ticket.k=0"],
+            "baselines.ks_partial_k18.ticket.k: must be >= 1, got 0",
+        ),
+        (
+            ["run", "quickstart", "--set", "baselines.ks_partial_k18.ticket.k=9999"],
+            "baselines.ks_partial_k18.ticket.k: must be <= 1500 (the vocabulary), got 9999",
+        ),
+        (["run", "quickstart", "--set", "task.prompt=Say it."], "must hold {source}"),
+        (["run", "quickstart", "--set", "resources.workers_per_run=64"], "the cluster has at most"),
+        (["run", "quickstart", "--sett", "x=1"], "No such option"),
+        (["run"], "Missing argument"),
+        (["leaderboard", "quickstart", "--format", "pdf"], "unknown format 'pdf'"),
+        (["leaderboard", "nothing"], "nothing is stored"),
+        (["list", "recipes"], "unknown listing 'recipes'"),
+    ],
+)
+def test_bad_input_is_refused_in_one_line_and_nothing_is_written(tmp_path, arguments, said):
+    # more workers than the machine has: a batch that divides evenly, so that this is all that is wrong
+    if "resources.workers_per_run=64" in arguments:
+        arguments = [*arguments, "--set", "train.global_batch_size=1024"]
+    refused(ksl(*arguments, cwd=tmp_path), said)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_files_of_unequal_length_are_refused_with_both_counts(files):
+    (files / "train.cat").write_text("El gat.\n", encoding="utf-8")
+    refused(ksl("run", "own_files", cwd=files), "train.eng", "2", "1")
+    assert not (files / "ksl-results").exists()
+
+
+def test_an_empty_file_is_refused(files):
+    (files / "dev.eng").write_text("", encoding="utf-8")
+    (files / "test.eng").write_text("", encoding="utf-8")
+    refused(ksl("run", "own_files", cwd=files), "test.eng")
+
+
+def test_a_file_that_is_not_utf8_is_refused_with_its_line(files):
+    (files / "train.eng").write_bytes(b"The cat.\nThe d\xffg.\n")
+    refused(ksl("run", "own_files", cwd=files), "train.eng:2")
+
+
+def test_a_model_folder_without_safetensors_is_refused(files):
+    (files / "model").mkdir()
+    (files / "model" / "config.json").write_text("{}")
+    (files / "model" / "pytorch_model.bin").write_bytes(b"")
+    done = ksl("run", "own_files", "--set", "model.name_or_path=./model", cwd=files)
+    refused(done, "holds no safetensors weights, only pytorch_model.bin")
+
+
+def test_a_model_that_cannot_be_reached_is_refused_before_the_start(files):
+    done = ksl("run", "own_files", "--set", "model.name_or_path=nobody/nothing", cwd=files)
+    refused(done, "'nobody/nothing'")
+    assert not (files / "ksl-results").exists()
+
+
+def test_a_storage_that_cannot_be_written_is_refused(tmp_path):
+    (tmp_path / "file").write_text("in the way")
+    refused(ksl("run", "quickstart", "--storage", "file/inside", cwd=tmp_path), "file/inside")
+
+
+def test_list_names_the_twelve_baselines():
+    listed = json.loads(ksl("list", "baselines", "--json").stdout)
+    assert {"base", "full", "ks_partial_k18", "random_k18"} <= listed.keys()
+    assert all(listed.values())
+
+
+def test_plan_tells_parameters_and_memory_from_a_configuration_alone(tmp_path):
+    llama = {
+        "architectures": ["LlamaForCausalLM"], "model_type": "llama", "vocab_size": 32000,
+        "hidden_size": 4096, "intermediate_size": 11008, "num_hidden_layers": 32,
+        "num_attention_heads": 32, "num_key_value_heads": 32, "max_position_embeddings": 2048,
+        "tie_word_embeddings": False,
+    }  # fmt: skip
+    (tmp_path / "config.json").write_text(json.dumps(llama))
+    done = ksl("plan", "quickstart", "--set", f"model.name_or_path={tmp_path}", "--json")
+    assert done.returncode == 0, done.stderr
+    rows = {row["baseline"]: row for row in json.loads(done.stdout)["baselines"]}
+    assert rows["full"]["trainable_parameters"] == 6_738_415_616
+    assert rows["embedding"]["trainable_parameters"] == 131_072_000
+    assert rows["ks_partial_k18"]["trainable_parameters"] == 73_728
+    assert rows["lora"]["trainable_parameters"] == 4_194_304
+    assert rows["full"]["memory_bytes"]["total"] > rows["lora"]["memory_bytes"]["total"]
+
+
+def test_doctor_finds_the_shipped_model():
+    findings = json.loads(ksl("doctor", "--json", HF_HUB_OFFLINE="1").stdout)
+    assert {one["what"]: one["level"] for one in findings}["tiny base"] == "ok"
+
+
+def test_every_shipped_yaml_is_safe_yaml():
+    from ksl_bench.suite import available
+
+    for kind in ("suite", "baseline"):
+        for path in available(kind).values():
+            assert isinstance(yaml.safe_load(path.read_text(encoding="utf-8")), dict)
