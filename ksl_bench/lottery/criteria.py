@@ -20,8 +20,7 @@ from ksl_bench.errors import TicketError
 from ksl_bench.lottery.kstest import Floats, exact_p_values, ks_heights, moved_rows
 from ksl_bench.registry import Registry
 
-
-NORM_ROWS = 1024
+NORM_ROWS = 128
 """Rows whose change is held in float64 at a time."""
 
 

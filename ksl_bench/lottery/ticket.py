@@ -10,26 +10,38 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
+import tempfile
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
 import torch
-from safetensors import SafetensorError
-from safetensors.torch import load, save
+from pydantic import ConfigDict, Field, TypeAdapter, ValidationError
 from torch import Tensor
 
 from ksl_bench.errors import TicketError
 from ksl_bench.lottery.criteria import Selection
+from ksl_bench.lottery.ticket_file import SCHEMA, decode, encode
 
-SCHEMA = 1
+Values = Literal["none", "transferred", "trained"]
+Unit = Annotated[float, Field(ge=0.0, le=1.0)]
+STRICT = ConfigDict(extra="forbid", strict=True, allow_inf_nan=False)
 
 
 def matrix_digest(matrix: Tensor) -> str:
-    """Return the SHA-256 of a matrix: its shape and its float32 values, little-endian."""
+    """Return the SHA-256 of a matrix: its shape and its float32 values, little-endian.
+
+    Args:
+        matrix: Any shape and floating dtype; half precision is widened, which is exact.
+
+    Returns:
+        64 hexadecimal digits.
+    """
     digest = hashlib.sha256(json.dumps(list(matrix.shape)).encode())
-    digest.update(matrix.detach().to("cpu", torch.float32).contiguous().numpy().tobytes())
+    values = matrix.detach().to("cpu", torch.float32).contiguous().numpy()
+    digest.update(values.astype("<f4", copy=False).data)
     return digest.hexdigest()
 
 
@@ -37,14 +49,40 @@ def matrix_digest(matrix: Tensor) -> str:
 class TicketRow:
     """One selected row."""
 
-    token_id: int
+    __pydantic_config__: ClassVar[ConfigDict] = STRICT
+
+    token_id: Annotated[int, Field(ge=0)]
     token: str
-    D: float | None
+    """Its text in the tokenizer; empty where the matrix has more rows than the tokenizer has tokens."""
+    D: Unit | None
     """KS distance between before and after; None where nothing was tuned."""
-    p: float | None
+    p: Unit | None
     """Exact p-value. Before and after are paired, so it ranks rows and tests nothing."""
-    l2: float | None
+    l2: Annotated[float, Field(ge=0.0)] | None
     """Length of the row's change."""
+
+
+@dataclass(frozen=True)
+class Header:
+    """What the JSON in a ticket's file must be; the fields are those of `Ticket`."""
+
+    __pydantic_config__: ClassVar[ConfigDict] = STRICT
+
+    schema: Literal[1]
+    base_model: str
+    revision: str | None
+    base_digest: str
+    tokenizer_digest: str | None
+    tensor: str
+    criterion: str
+    alpha: Unit | None
+    k: Annotated[int, Field(ge=1)]
+    source_state: str | None
+    values: Values
+    rows: list[TicketRow]
+
+
+HEADER: TypeAdapter[Header] = TypeAdapter(Header)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -63,7 +101,7 @@ class Ticket:
     k: int
     source_state: str | None
     """Key of the tuned state it was found in."""
-    values: Literal["none", "transferred", "trained"]
+    values: Values
     """What `row_values` are: absent, the tuned matrix's rows, or rows trained for this ticket."""
     rows: tuple[TicketRow, ...]
     """Best first."""
@@ -77,12 +115,16 @@ class Ticket:
             TicketError: If they do not.
         """
         ids = self.token_ids
-        if len(ids) != self.k or len(set(ids)) != len(ids) or any(one < 0 for one in ids):
-            raise TicketError(f"a ticket of k={self.k} must name as many distinct rows, got {ids}")
+        if not ids or len(ids) != self.k or len(set(ids)) != len(ids) or min(ids) < 0:
+            raise TicketError(
+                f"a ticket of k={self.k} must name as many distinct rows, at least one, "
+                f"got {len(ids)}: {str(ids)[:80]}"
+            )
         if (self.values == "none") != (self.row_values is None):
-            raise TicketError(f"a ticket with values: {self.values} must match what it carries")
-        if self.row_values is not None and len(self.row_values) != self.k:
-            raise TicketError(f"a ticket of k={self.k} carries {len(self.row_values)} rows")
+            carried = "no rows" if self.row_values is None else "rows"
+            raise TicketError(f"a ticket with values: {self.values} carries {carried}")
+        if self.row_values is not None:
+            _check_values(self.row_values, self.k)
 
     @property
     def token_ids(self) -> list[int]:
@@ -113,15 +155,27 @@ class Ticket:
         return tensors
 
     def to_bytes(self) -> bytes:
-        """Return the content of the ticket's file."""
-        header = json.dumps(self.header(), sort_keys=True)
-        tensors = self._tensors()
-        data: bytes = save(tensors, metadata={"ticket": header, "digest": _digest(header, tensors)})
-        return data
+        """Return the content of the ticket's file.
+
+        Raises:
+            TicketError: If a number in a row is not finite, or the rows are too many for a header.
+        """
+        return encode(self.header(), self._tensors())
 
     def save(self, path: Path) -> None:
-        """Write the ticket's file."""
-        path.write_bytes(self.to_bytes())
+        """Write the ticket's file, whole or not at all.
+
+        Raises:
+            TicketError: If it cannot be written.
+        """
+        data = self.to_bytes()
+        try:
+            with tempfile.TemporaryDirectory(dir=path.parent, prefix=f".{path.name}.") as folder:
+                whole = Path(folder, path.name)
+                whole.write_bytes(data)
+                os.replace(whole, path)
+        except OSError as error:
+            raise TicketError(f"{path}: cannot be written: {error.strerror}") from None
 
     @classmethod
     def load(cls, path: Path) -> Ticket:
@@ -140,57 +194,82 @@ class Ticket:
     def from_bytes(cls, data: bytes, *, name: str = "ticket") -> Ticket:
         """Read the content of a ticket's file.
 
+        Args:
+            data: The file's bytes.
+            name: What to call it in a message.
+
         Raises:
             TicketError: If it is damaged, or was changed by hand.
         """
+        text, tensors = decode(data, name=name)
         try:
-            tensors = load(data)
-            metadata = _metadata(data)
-            header = json.loads(metadata["ticket"])
-        except (SafetensorError, KeyError, ValueError) as error:
-            raise TicketError(f"{name}: not a whole ticket file: {error}") from None
-        if header.get("schema") != SCHEMA:
-            raise TicketError(f"{name}: schema {header.get('schema')}; this version reads {SCHEMA}")
-        if metadata.get("digest") != _digest(metadata["ticket"], tensors):
-            raise TicketError(f"{name}: its content is not what its digest says")
-        fields = {field: value for field, value in header.items() if field != "schema"}
-        try:
-            rows = tuple(TicketRow(**row) for row in fields.pop("rows"))
-            ticket = cls(**fields, rows=rows, row_values=tensors.get("values"))
-        except (TypeError, KeyError) as error:
-            raise TicketError(f"{name}: its header is not a ticket's: {error}") from None
-        if tensors.get("token_ids", torch.empty(0)).tolist() != ticket.token_ids:
+            fields = dict(vars(HEADER.validate_json(text)))
+        except ValidationError as error:
+            raise TicketError(f"{name}: its header is not a ticket's: {_first(error)}") from None
+        return cls._joined(fields, tensors, name)
+
+    @classmethod
+    def _joined(cls, fields: dict[str, Any], tensors: dict[str, Tensor], name: str) -> Ticket:
+        del fields["schema"]
+        rows = tuple(fields.pop("rows"))
+        row_ids = tensors.pop("token_ids", torch.empty(0))
+        if row_ids.dtype != torch.int64 or row_ids.tolist() != [row.token_id for row in rows]:
             raise TicketError(f"{name}: its header and its tensors name different rows")
-        return ticket
+        values = tensors.pop("values", None)
+        if tensors or (values is not None and values.dtype != torch.float32):
+            raise TicketError(f"{name}: holds more than row ids and float32 values")
+        try:
+            return cls(**fields, rows=rows, row_values=values)
+        except TicketError as error:
+            raise TicketError(f"{name}: {error}") from None
 
     def check_base(self, *, base_digest: str, tokenizer_digest: str | None) -> None:
         """Check that a model is the one that the ticket is for.
 
+        Args:
+            base_digest: `matrix_digest` of the model's matrix.
+            tokenizer_digest: Digest of its tokenizer; None where it is not known, and not compared.
+
         Raises:
             TicketError: If matrix or tokenizer are others; names both.
         """
+        base = f"{self.base_model!r}" + (f" at {self.revision}" if self.revision else "")
         if base_digest != self.base_digest:
             raise TicketError(
-                f"the ticket is for the {self.tensor} of {self.base_model!r} ({self.base_digest[:12]}), "
-                f"this model has {base_digest[:12]}"
+                f"the ticket is for the {self.tensor} of {base} (digest {self.base_digest[:12]}), "
+                f"this model has another one ({base_digest[:12]})"
             )
-        if None not in (tokenizer_digest, self.tokenizer_digest) and (
-            tokenizer_digest != self.tokenizer_digest
-        ):
+        if tokenizer_digest is None or self.tokenizer_digest is None:
+            return
+        if tokenizer_digest != self.tokenizer_digest:
             raise TicketError(
-                f"the ticket is for the tokenizer of {self.base_model!r} "
-                f"({str(self.tokenizer_digest)[:12]}), this one is {str(tokenizer_digest)[:12]}"
+                f"the ticket is for the tokenizer of {base} (digest {self.tokenizer_digest[:12]}), "
+                f"this model has another one ({tokenizer_digest[:12]})"
             )
+
+
+def _check_values(row_values: Tensor, k: int) -> None:
+    if row_values.ndim != 2 or len(row_values) != k:
+        raise TicketError(
+            f"a ticket of k={k} must carry a matrix of {k} rows, got {tuple(row_values.shape)}"
+        )
+    if not row_values.isfinite().all():
+        raise TicketError("a ticket's rows have a value that is not finite")
 
 
 def rows_of(
-    selection: Selection, tokens: Callable[[Sequence[int]], Sequence[str]]
+    selection: Selection, tokens: Callable[[Sequence[int]], Sequence[str | None]]
 ) -> tuple[TicketRow, ...]:
-    """Return a selection as rows, with the tokens' text."""
+    """Return a selection as rows, with the tokens' text.
+
+    Args:
+        selection: Rows, best first.
+        tokens: From ids to text, as a tokenizer's `convert_ids_to_tokens`; None where there is no token.
+    """
     count = len(selection.token_ids)
     empty: list[float | None] = [None] * count
     return tuple(
-        TicketRow(token_id=one, token=token, D=distance, p=p, l2=l2)
+        TicketRow(token_id=one, token=token or "", D=distance, p=p, l2=l2)
         for one, token, distance, p, l2 in zip(
             selection.token_ids,
             tokens(selection.token_ids),
@@ -202,16 +281,7 @@ def rows_of(
     )
 
 
-def _metadata(data: bytes) -> dict[str, str]:
-    """Return the metadata of a safetensors file in memory: a length, then JSON."""
-    length = int.from_bytes(data[:8], "little")
-    metadata: dict[str, str] = json.loads(data[8 : 8 + length]).get("__metadata__", {})
-    return metadata
-
-
-def _digest(header: str, tensors: dict[str, Tensor]) -> str:
-    digest = hashlib.sha256(header.encode())
-    for name in sorted(tensors):
-        digest.update(name.encode())
-        digest.update(tensors[name].contiguous().numpy().tobytes())
-    return digest.hexdigest()
+def _first(error: ValidationError) -> str:
+    first = error.errors(include_url=False, include_input=False)[0]
+    where = ".".join(str(part) for part in first["loc"])
+    return " ".join(f"{where}: {first['msg']}".split())[:200]
