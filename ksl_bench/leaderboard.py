@@ -160,35 +160,39 @@ def human_bytes(count: float) -> str:
 
 
 def _interval(score: Row) -> str:
-    return f"{score['value']:.1f} [{score['low']:.1f}–{score['high']:.1f}]"
+    return f"{score['value']:.1f} [{score['low']:.1f}, {score['high']:.1f}]"
 
 
-def _cells(row: Row) -> list[str]:
-    """Return a row as text for the terminal and for Markdown; an unfinished one is its status."""
+def _half_width(score: Row) -> str:
+    return f"{score['value']:.1f} ±{(score['high'] - score['low']) / 2:.1f}"
+
+
+def _cells(row: Row, show: Callable[[Row], str]) -> list[str]:
+    """Return a row as text; an unfinished one is its status."""
     if row["scores"] is None:
         return [row["baseline"], "", row["status"], "", "", "", ""]
     return [
         row["baseline"],
         f"{row['trainable_parameters']:,}",
-        _interval(row["scores"]["raw"]["bleu"]),
-        _interval(row["scores"]["first_line"]["bleu"]),
+        show(row["scores"]["raw"]["bleu"]),
+        show(row["scores"]["first_line"]["bleu"]),
         f"{100 * row['eos_rate']:.0f}",
         f"{row['cost']['selection_seconds'] + row['cost']['train_seconds']:.1f}",
         human_bytes(row["cost"]["peak_memory_bytes"]),
     ]
 
 
-COLUMNS = ("baseline", "trainable", "BLEU raw", "BLEU first line", "EOS %", "train s", "memory")
+COLUMNS = ("baseline", "trainable", "BLEU raw", "first line", "EOS %", "train s", "memory")
 
 
 def caption(rows: Sequence[Row]) -> str:
-    """Return the line under the table: what the intervals and the seconds are."""
+    """Return the line under the table: what the intervals, the seconds and the bytes are."""
     seeds = max((len(row["seeds"]) for row in rows), default=0)
     sentences = next((row["sentences"] for row in rows if row["sentences"]), 0)
     return (
-        f"{sentences} sentences, {seeds} seed{'' if seeds == 1 else 's'}; [95 % interval over resampled "
-        "sentences, for these trained models]; train s includes the tuning that a ticket was found in; "
-        "memory is the peak of a worker"
+        f"{sentences} sentences, {seeds} seed{'' if seeds == 1 else 's'}. Intervals: 95 %, over resampled "
+        "sentences, for these trained models. train s: with the tuning that a ticket was found in. "
+        "memory: peak of a worker."
     )
 
 
@@ -202,12 +206,13 @@ def as_table(rows: Sequence[Row], *, title: str) -> Table:
         box=SIMPLE_HEAD,
         padding=(0, 1, 0, 0),
         pad_edge=False,
+        show_edge=False,
     )
     for index, name in enumerate(COLUMNS):
         table.add_column(name, justify="right" if index else "left", no_wrap=True)
     for row in rows:
         style = None if row["status"] == "finished" else "red"
-        table.add_row(*_cells(row), style=style)
+        table.add_row(*_cells(row, _half_width), style=style)
     return table
 
 
@@ -253,7 +258,7 @@ def as_markdown(rows: Sequence[Row]) -> str:
         "| " + " | ".join(COLUMNS) + " |",
         "|" + "|".join("---:" if i else "---" for i in range(len(COLUMNS))) + "|",
     ]
-    lines += ["| " + " | ".join(_cells(row)) + " |" for row in rows]
+    lines += ["| " + " | ".join(_cells(row, _interval)) + " |" for row in rows]
     return "\n".join([*lines, "", caption(rows), *(f"- {one}" for one in reasons(rows))])
 
 

@@ -3,23 +3,36 @@
 import json
 import subprocess
 import sys
+from dataclasses import dataclass
 
 import pytest
 import yaml
 
+from ksl_bench.cli import main
 
-def ksl(*arguments, cwd=None, **environment):
-    import os
 
-    return subprocess.run(
-        [sys.executable, "-W", "ignore", "-m", "ksl_bench.cli", *arguments],
-        capture_output=True,
-        text=True,
-        cwd=cwd,
-        env={**os.environ, "COLUMNS": "100", **environment},
-        timeout=120,
-        check=False,
-    )
+@dataclass
+class Done:
+    returncode: int
+    stdout: str
+    stderr: str
+
+
+@pytest.fixture
+def ksl(monkeypatch, capfd):
+    """Return what runs a command line in this process: importing the libraries takes seconds."""
+
+    def call(*arguments, cwd=None):
+        if cwd is not None:
+            monkeypatch.chdir(cwd)
+        monkeypatch.setattr(sys, "argv", ["ksl-bench", *arguments])
+        capfd.readouterr()
+        with pytest.raises(SystemExit) as caught:
+            main()
+        text = capfd.readouterr()
+        return Done(int(caught.value.code or 0), text.out, text.err)
+
+    return call
 
 
 @pytest.fixture
@@ -64,7 +77,7 @@ def refused(done, *said):
         (["list", "recipes"], "unknown listing 'recipes'"),
     ],
 )
-def test_bad_input_is_refused_in_one_line_and_nothing_is_written(tmp_path, arguments, said):
+def test_bad_input_is_refused_in_one_line_and_nothing_is_written(ksl, tmp_path, arguments, said):
     # more workers than the machine has: a batch that divides evenly, so that this is all that is wrong
     if "resources.workers_per_run=64" in arguments:
         arguments = [*arguments, "--set", "train.global_batch_size=1024"]
@@ -72,24 +85,24 @@ def test_bad_input_is_refused_in_one_line_and_nothing_is_written(tmp_path, argum
     assert list(tmp_path.iterdir()) == []
 
 
-def test_files_of_unequal_length_are_refused_with_both_counts(files):
+def test_files_of_unequal_length_are_refused_with_both_counts(ksl, files):
     (files / "train.cat").write_text("El gat.\n", encoding="utf-8")
     refused(ksl("run", "own_files", cwd=files), "train.eng", "2", "1")
     assert not (files / "ksl-results").exists()
 
 
-def test_an_empty_file_is_refused(files):
+def test_an_empty_file_is_refused(ksl, files):
     (files / "dev.eng").write_text("", encoding="utf-8")
     (files / "test.eng").write_text("", encoding="utf-8")
     refused(ksl("run", "own_files", cwd=files), "test.eng")
 
 
-def test_a_file_that_is_not_utf8_is_refused_with_its_line(files):
+def test_a_file_that_is_not_utf8_is_refused_with_its_line(ksl, files):
     (files / "train.eng").write_bytes(b"The cat.\nThe d\xffg.\n")
     refused(ksl("run", "own_files", cwd=files), "train.eng:2")
 
 
-def test_a_model_folder_without_safetensors_is_refused(files):
+def test_a_model_folder_without_safetensors_is_refused(ksl, files):
     (files / "model").mkdir()
     (files / "model" / "config.json").write_text("{}")
     (files / "model" / "pytorch_model.bin").write_bytes(b"")
@@ -97,24 +110,24 @@ def test_a_model_folder_without_safetensors_is_refused(files):
     refused(done, "holds no safetensors weights, only pytorch_model.bin")
 
 
-def test_a_model_that_cannot_be_reached_is_refused_before_the_start(files):
+def test_a_model_that_cannot_be_reached_is_refused_before_the_start(ksl, files):
     done = ksl("run", "own_files", "--set", "model.name_or_path=nobody/nothing", cwd=files)
     refused(done, "'nobody/nothing'")
     assert not (files / "ksl-results").exists()
 
 
-def test_a_storage_that_cannot_be_written_is_refused(tmp_path):
+def test_a_storage_that_cannot_be_written_is_refused(ksl, tmp_path):
     (tmp_path / "file").write_text("in the way")
     refused(ksl("run", "quickstart", "--storage", "file/inside", cwd=tmp_path), "file/inside")
 
 
-def test_list_names_the_twelve_baselines():
+def test_list_names_the_twelve_baselines(ksl):
     listed = json.loads(ksl("list", "baselines", "--json").stdout)
     assert {"base", "full", "ks_partial_k18", "random_k18"} <= listed.keys()
     assert all(listed.values())
 
 
-def test_plan_tells_parameters_and_memory_from_a_configuration_alone(tmp_path):
+def test_plan_tells_parameters_and_memory_from_a_configuration_alone(ksl, tmp_path):
     llama = {
         "architectures": ["LlamaForCausalLM"], "model_type": "llama", "vocab_size": 32000,
         "hidden_size": 4096, "intermediate_size": 11008, "num_hidden_layers": 32,
@@ -132,8 +145,8 @@ def test_plan_tells_parameters_and_memory_from_a_configuration_alone(tmp_path):
     assert rows["full"]["memory_bytes"]["total"] > rows["lora"]["memory_bytes"]["total"]
 
 
-def test_doctor_finds_the_shipped_model():
-    findings = json.loads(ksl("doctor", "--json", HF_HUB_OFFLINE="1").stdout)
+def test_doctor_finds_the_shipped_model(ksl):
+    findings = json.loads(ksl("doctor", "--json").stdout)
     assert {one["what"]: one["level"] for one in findings}["tiny base"] == "ok"
 
 
@@ -143,3 +156,28 @@ def test_every_shipped_yaml_is_safe_yaml():
     for kind in ("suite", "baseline"):
         for path in available(kind).values():
             assert isinstance(yaml.safe_load(path.read_text(encoding="utf-8")), dict)
+
+
+def test_the_command_itself_refuses_without_a_traceback(tmp_path):
+    done = subprocess.run(
+        [sys.executable, "-m", "ksl_bench.cli", "run", "quickstrat"],
+        capture_output=True,
+        text=True,
+        cwd=tmp_path,
+        timeout=120,
+        check=False,
+    )
+    assert done.returncode == 2
+    assert done.stderr.startswith("error: unknown suite 'quickstrat'. Did you mean 'quickstart'?")
+    assert "Traceback" not in done.stderr
+
+
+@pytest.mark.parametrize(
+    "command",
+    ["", "run", "plan", "leaderboard", "list", "doctor", "track"],
+    ids=lambda c: c or "all",
+)
+def test_every_command_has_a_help_page(ksl, command):
+    done = ksl(*filter(None, [command]), "--help")
+    assert done.returncode == 0
+    assert "Usage" in done.stdout

@@ -151,7 +151,7 @@ class Ticket:
     def _tensors(self) -> dict[str, Tensor]:
         tensors = {"token_ids": torch.tensor(self.token_ids, dtype=torch.int64)}
         if self.row_values is not None:
-            tensors["values"] = self.row_values.to("cpu", torch.float32).contiguous()
+            tensors["values"] = self.row_values.detach().to("cpu", torch.float32).contiguous()
         return tensors
 
     def to_bytes(self) -> bytes:

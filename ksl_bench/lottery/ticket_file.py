@@ -23,6 +23,9 @@ SCHEMA = 1
 MAX_HEADER_BYTES = 64 * 2**20
 """Bound of the JSON header; the rows of a vocabulary of 260,000 take 40 MB."""
 
+# RecursionError is JSON nested too deeply, RuntimeError a tensor type that has no bytes to digest.
+UNREADABLE = (SafetensorError, KeyError, ValueError, TypeError, RecursionError, RuntimeError)
+
 
 def encode(header: Mapping[str, Any], tensors: dict[str, Tensor]) -> bytes:
     """Return the content of a ticket's file.
@@ -32,14 +35,17 @@ def encode(header: Mapping[str, Any], tensors: dict[str, Tensor]) -> bytes:
         tensors: On the CPU, contiguous.
 
     Raises:
-        TicketError: If a number is not finite, or the header too long.
+        TicketError: If a number is not finite, a text no Unicode, or the header too long.
     """
     try:
-        text = json.dumps(header, sort_keys=True, allow_nan=False)
+        text = json.dumps(header, sort_keys=True, allow_nan=False, ensure_ascii=False)
+        length = len(text.encode())
+    except UnicodeEncodeError as error:
+        raise TicketError(f"a ticket's text must be Unicode: {_line(error)}") from None
     except ValueError:
         raise TicketError("a ticket's alpha, D, p and l2 must be finite numbers") from None
-    if len(text) > MAX_HEADER_BYTES:
-        raise TicketError(f"a header of {len(text)} bytes is more than {MAX_HEADER_BYTES}")
+    if length > MAX_HEADER_BYTES:
+        raise TicketError(f"a header of {length} bytes is more than {MAX_HEADER_BYTES}")
     data: bytes = save(tensors, metadata={"ticket": text, "digest": _digest(text, tensors)})
     return data
 
@@ -62,11 +68,12 @@ def decode(data: bytes, *, name: str) -> tuple[str, dict[str, Tensor]]:
         metadata = _metadata(data)
         text = metadata["ticket"]
         schema = _schema(text)
-    except (SafetensorError, KeyError, ValueError, TypeError, RecursionError) as error:
+        digest = _digest(text, tensors)
+    except UNREADABLE as error:
         raise TicketError(f"{name}: not a whole ticket file: {_line(error)}") from None
     if schema != SCHEMA:
         raise TicketError(f"{name}: schema {str(schema)[:20]}; this version reads {SCHEMA}")
-    if metadata.get("digest") != _digest(text, tensors):
+    if metadata.get("digest") != digest:
         raise TicketError(f"{name}: its content is not what its digest says")
     return text, tensors
 
@@ -80,8 +87,8 @@ def _metadata(data: bytes) -> dict[str, str]:
 
 def _schema(text: str) -> object:
     """Return the schema that a header claims, before anything else in it is believed."""
-    if len(text) > MAX_HEADER_BYTES:
-        raise ValueError(f"a header of {len(text)} bytes is more than {MAX_HEADER_BYTES}")
+    if (length := len(text.encode())) > MAX_HEADER_BYTES:
+        raise ValueError(f"a header of {length} bytes is more than {MAX_HEADER_BYTES}")
     header = json.loads(text)
     if not isinstance(header, dict):
         raise ValueError("the header is no JSON object")

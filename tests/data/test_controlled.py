@@ -58,19 +58,25 @@ def sentence(subject, verb, object_=None, *, past=False, negated=False, place=No
             "Diese junge Frau kaufte den großen Baum.",
         ),
         (
-            sentence(noun("friend", "my", plural=True), "find", noun("key", "a", "new"), negated=True),
+            sentence(
+                noun("friend", "my", plural=True), "find", noun("key", "a", "new"), negated=True
+            ),
             "My friends do not find a new key.",
             "Els meus amics no troben una clau nova.",
             "Meine Freunde finden einen neuen Schlüssel nicht.",
         ),
         (
-            sentence(noun("child", "two", "small", plural=True), "sleep", time="last night", past=True),
+            sentence(
+                noun("child", "two", "small", plural=True), "sleep", time="last night", past=True
+            ),
             "Two small children slept last night.",
             "Anit dos nens petits van dormir.",
             "Letzte Nacht schliefen zwei kleine Kinder.",
         ),
         (
-            sentence(noun("man"), "need", noun("apple", "these", "red", plural=True), place="at school"),
+            sentence(
+                noun("man"), "need", noun("apple", "these", "red", plural=True), place="at school"
+            ),
             "The man needs these red apples at school.",
             "L'home necessita aquestes pomes vermelles a l'escola.",
             "Der Mann braucht diese roten Äpfel in der Schule.",

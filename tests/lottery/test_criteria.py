@@ -1,0 +1,168 @@
+"""How rows are put in order, and how a ticket's size is fixed."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+from scipy import stats
+from torch import Tensor
+
+from ksl_bench.errors import ConfigError, TicketError
+from ksl_bench.lottery.criteria import CRITERIA, Evidence, select
+
+
+def randn(*shape: int, seed: int = 0) -> Tensor:
+    return torch.randn(*shape, generator=torch.Generator().manual_seed(seed))
+
+
+@pytest.fixture
+def tuned() -> Evidence:
+    """Fifty rows of 64 values, of which every third stayed and the others moved, each further."""
+    before = randn(50, 64)
+    change = randn(50, 64, seed=1) * torch.linspace(0.01, 1.5, 50)[:, None]
+    change[::3] = 0.0
+    return Evidence(before, before + change)
+
+
+def test_ks_orders_as_scipys_p_values_and_leaves_out_what_did_not_move(tuned):
+    before, after = (matrix.numpy() for matrix in tuned.pair())
+    moved = [row for row in range(50) if row % 3]
+    p = {row: stats.ks_2samp(before[row], after[row], method="exact").pvalue for row in moved}
+    shift = {row: np.linalg.norm(after[row].astype(float) - before[row]) for row in moved}
+    expected = sorted(moved, key=lambda row: (round(p[row], 9), -shift[row], row))
+    assert CRITERIA["ks"].rank(tuned).tolist() == expected
+
+
+def test_ks_breaks_ties_by_the_length_of_the_change_then_by_id():
+    before = torch.arange(8.0).repeat(4, 1)
+    after = before.clone()
+    after[0] += 100.0
+    after[1] += 300.0
+    after[2] += 100.0
+    assert CRITERIA["ks"].rank(Evidence(before, after)).tolist() == [1, 0, 2]
+
+
+def test_a_permuted_row_comes_last_but_is_eligible():
+    before = torch.arange(8.0).repeat(3, 1)
+    after = before.clone()
+    after[1] = after[1].flip(0)
+    after[2] += 0.5
+    order = CRITERIA["ks"].rank(Evidence(before, after))
+    assert order.tolist() == [2, 1]
+    assert order.dtype == torch.int64
+
+
+def test_frequency_orders_by_count_then_id_and_leaves_out_the_unseen():
+    counts = torch.tensor([0, 5, 2, 9, 5, 0, 1])
+    assert CRITERIA["frequency"].rank(Evidence(counts_V=counts)).tolist() == [3, 1, 4, 2, 6]
+
+
+def test_random_shuffles_what_was_seen_by_its_seed():
+    counts = torch.randint(0, 3, (200,), generator=torch.Generator().manual_seed(0))
+    seen = counts.nonzero().squeeze(-1).tolist()
+    orders = [CRITERIA["random"].rank(Evidence(counts_V=counts, seed=seed)) for seed in (0, 0, 1)]
+    assert torch.equal(orders[0], orders[1])
+    assert orders[0].tolist() != orders[2].tolist()
+    assert orders[0].tolist() != seen
+    for order in orders:
+        assert sorted(order.tolist()) == seen
+
+
+def test_random_does_not_touch_the_global_generators():
+    state = torch.random.get_rng_state(), np.random.get_state()[1].copy()
+    CRITERIA["random"].rank(Evidence(counts_V=torch.ones(20, dtype=torch.int64)))
+    assert torch.equal(torch.random.get_rng_state(), state[0])
+    assert (np.random.get_state()[1] == state[1]).all()
+
+
+@pytest.mark.parametrize("name", sorted(CRITERIA))
+def test_each_criterion_is_content_with_what_it_says_it_needs(name, tuned):
+    criterion = CRITERIA[name]
+    evidence = Evidence(
+        before_VD=tuned.before_VD if criterion.needs_tuned else None,
+        after_VD=tuned.after_VD if criterion.needs_tuned else None,
+        counts_V=torch.arange(50) if criterion.needs_counts else None,
+    )
+    order = criterion.rank(evidence)
+    assert order.dtype == torch.int64
+    assert len(set(order.tolist())) == len(order) > 0
+    assert criterion.description
+
+
+def test_an_unknown_criterion_names_the_closest_one():
+    with pytest.raises(ConfigError, match=r"unknown criterion 'frequencies'.*'frequency'"):
+        CRITERIA["frequencies"]
+
+
+def test_a_selection_carries_what_scipy_finds(tuned):
+    before, after = (matrix.double().numpy() for matrix in tuned.pair())
+    selection = select(CRITERIA["ks"], tuned, k=5, alpha=None)
+    assert len(selection.token_ids) == 5
+    for row, distance, p, l2 in zip(
+        selection.token_ids, selection.distances, selection.p_values, selection.l2, strict=True
+    ):
+        expected = stats.ks_2samp(before[row], after[row], method="exact")
+        assert distance == pytest.approx(expected.statistic, rel=1e-12)
+        assert p == pytest.approx(expected.pvalue, rel=1e-8)
+        assert l2 == pytest.approx(np.linalg.norm(after[row] - before[row]), rel=1e-12)
+
+
+def test_alpha_takes_the_rows_below_it_and_no_other(tuned):
+    before, after = (matrix.numpy() for matrix in tuned.pair())
+    selection = select(CRITERIA["ks"], tuned, k=None, alpha=0.05)
+    p = [stats.ks_2samp(before[row], after[row], method="exact").pvalue for row in range(50)]
+    assert sorted(selection.token_ids) == [row for row in range(50) if p[row] < 0.05]
+    assert selection.p_values == sorted(selection.p_values)
+
+
+def test_counts_alone_have_no_distances():
+    evidence = Evidence(counts_V=torch.tensor([1, 3]))
+    selection = select(CRITERIA["frequency"], evidence, k=2, alpha=None)
+    assert selection.token_ids == [1, 0]
+    assert selection.distances is selection.p_values is selection.l2 is None
+
+
+def test_counts_beside_a_tuned_matrix_have_distances(tuned):
+    evidence = Evidence(tuned.before_VD, tuned.after_VD, torch.arange(50))
+    selection = select(CRITERIA["frequency"], evidence, k=2, alpha=None)
+    assert selection.token_ids == [49, 48]
+    assert selection.distances[0] > 0.0
+    assert selection.distances[1] == 0.0  # row 48 is one that stayed
+    assert selection.p_values[1] == 1.0
+
+
+@pytest.mark.parametrize(
+    ("name", "k", "alpha", "message"),
+    [
+        ("ks", 64, None, "k=64, but only 33 rows moved"),
+        ("frequency", 64, None, "k=64, but only 49 rows were seen in tuning"),
+        ("random", 50, None, "k=50, but only 49 rows were seen in tuning"),
+        ("ks", 0, None, "k must be >= 1, got 0"),
+        ("ks", None, 1e-200, r"no row has p < 1e-200; the smallest is \d"),
+        ("frequency", None, 0.05, "alpha=0.05: this criterion has no p-values; give k"),
+    ],
+)
+def test_a_ticket_that_cannot_be_filled_says_why(name, k, alpha, message, tuned):
+    evidence = Evidence(tuned.before_VD, tuned.after_VD, torch.arange(50))
+    with pytest.raises(TicketError, match=f"^{message}"):
+        select(CRITERIA[name], evidence, k=k, alpha=alpha)
+
+
+def test_alpha_over_rows_that_all_stayed_says_so():
+    rows = randn(3, 8)
+    with pytest.raises(TicketError, match=r"alpha=0\.05, but no row moved"):
+        select(CRITERIA["ks"], Evidence(rows, rows.clone()), k=None, alpha=0.05)
+
+
+def test_a_diverged_state_is_a_ticket_error_that_names_the_row(tuned):
+    after = tuned.after_VD.clone()
+    after[7, 3] = float("nan")
+    with pytest.raises(TicketError, match="after has a value that is not finite in row 7"):
+        select(CRITERIA["ks"], Evidence(tuned.before_VD, after), k=5, alpha=None)
+
+
+def test_the_length_of_a_change_is_taken_in_float64_over_all_rows():
+    before, after = randn(300, 16), randn(300, 16, seed=1)
+    expected = np.linalg.norm(after.numpy().astype(float) - before.numpy(), axis=1)
+    np.testing.assert_allclose(Evidence(before, after).l2_V, expected, rtol=1e-14)
