@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: quickstart test test-all check install clean
+.PHONY: quickstart test test-slow check install clean
 
 quickstart: $(VENV)/.installed
 	$(BIN)/ksl-bench run quickstart
@@ -11,8 +11,8 @@ quickstart: $(VENV)/.installed
 test: $(VENV)/.installed
 	$(BIN)/python -m pytest
 
-test-all: $(VENV)/.installed
-	$(BIN)/python -m pytest -m "slow or not slow"
+test-slow: $(VENV)/.installed
+	$(BIN)/python -m pytest -m "slow and not gpu"
 
 check: $(VENV)/.installed
 	$(BIN)/ruff check .

@@ -6,6 +6,7 @@ nothing started).
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import sys
@@ -111,9 +112,11 @@ def run(
     _quiet_libraries()
     store = _store(storage)
     console = err if json_ else out
-    complete = run_suite(
-        suite, set_ or [], store=store, address=address, retry=retry, console=console
-    )
+    # Ray prints what it has to say of lost workers to stdout, which is for the JSON alone.
+    with contextlib.redirect_stdout(sys.stderr) if json_ else contextlib.nullcontext():
+        complete = run_suite(
+            suite, set_ or [], store=store, address=address, retry=retry, console=console
+        )
     from ksl_bench.leaderboard import as_json, read_leaderboard
 
     name = _suite_name(suite)

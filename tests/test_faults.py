@@ -11,6 +11,8 @@ from pathlib import Path
 import psutil
 import pytest
 
+pytestmark = pytest.mark.slow
+
 SETTINGS = [
     "task.train_size=64",
     "task.devtest_size=8",

@@ -32,7 +32,8 @@ ORDER = [
     ["suite"],
     ["worker", "estimate"],
     ["benchmark"],
-    ["cluster", "tracking", "leaderboard", "display"],
+    ["cluster", "leaderboard", "display"],
+    ["tracking"],
     ["doctor", "runner", "make_tiny_base"],
     ["cli"],
 ]

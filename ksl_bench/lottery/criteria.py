@@ -20,7 +20,7 @@ from ksl_bench.errors import TicketError
 from ksl_bench.lottery.kstest import Floats, exact_p_values, ks_heights, moved_rows
 from ksl_bench.registry import Registry
 
-NORM_ROWS = 128
+NORM_ROWS = 32
 """Rows whose change is held in float64 at a time."""
 
 
@@ -70,14 +70,13 @@ class Evidence:
     def l2_V(self) -> Tensor:
         """Length of every row's change, float64, on the CPU."""
         before_VD, after_VD = self.pair()
-        norms = [
-            (after_VD[start : start + NORM_ROWS].double() - before_VD[start : start + NORM_ROWS])
-            .square()
-            .sum(dim=1)
-            .sqrt()
-            for start in range(0, len(before_VD), NORM_ROWS)
-        ]
-        return torch.cat(norms).cpu()
+        # Written in place: small results kept between large temporaries would fragment the heap.
+        norms_V = torch.zeros(len(before_VD), dtype=torch.float64, device=before_VD.device)
+        for start in range(0, len(before_VD), NORM_ROWS):
+            rows = slice(start, start + NORM_ROWS)
+            change_RD = after_VD[rows].double() - before_VD[rows]
+            norms_V[rows] = change_RD.square_().sum(dim=1).sqrt_()
+        return norms_V.cpu()
 
 
 @dataclass(frozen=True, slots=True)

@@ -166,3 +166,9 @@ def test_the_length_of_a_change_is_taken_in_float64_over_all_rows():
     before, after = randn(300, 16), randn(300, 16, seed=1)
     expected = np.linalg.norm(after.numpy().astype(float) - before.numpy(), axis=1)
     np.testing.assert_allclose(Evidence(before, after).l2_V, expected, rtol=1e-14)
+
+
+def test_ranking_takes_little_memory_beyond_the_matrices(peak_growth):
+    before, after = randn(4000, 1024), randn(4000, 1024, seed=1)  # 16 MB each, 33 MB in float64
+    evidence = Evidence(before, after)
+    assert peak_growth(lambda: CRITERIA["ks"].rank(evidence)) < 24 * 2**20
