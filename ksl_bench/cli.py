@@ -11,7 +11,7 @@ import json
 import os
 import sys
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.console import Console
@@ -21,6 +21,10 @@ from typer.exceptions import TyperException
 
 from ksl_bench import __version__
 from ksl_bench.errors import KslBenchError
+
+if TYPE_CHECKING:  # the libraries behind these take seconds to import
+    from ksl_bench.config import Suite
+    from ksl_bench.store import Store
 
 app = typer.Typer(
     name="ksl-bench",
@@ -72,7 +76,7 @@ def _complain(problems: Any) -> None:
         print(f"error: {' '.join(str(problem).split())}", file=sys.stderr)
 
 
-def _store(storage: str | None) -> Any:
+def _store(storage: str | None) -> Store:
     from ksl_bench.store import Store
 
     return Store(storage or os.environ.get("KSL_BENCH_STORAGE") or "ksl-results")
@@ -107,32 +111,23 @@ def run(
     json_: JsonOption = False,
 ) -> int:
     """Run a suite: what is missing is made, what is finished is kept."""
+    from ksl_bench.leaderboard import as_json, read_leaderboard
     from ksl_bench.runner import run_suite
+    from ksl_bench.suite import load_suite
 
     _quiet_libraries()
-    store = _store(storage)
+    wanted, store = load_suite(suite, set_ or []), _store(storage)
     console = err if json_ else out
     # Ray prints what it has to say of lost workers to stdout, which is for the JSON alone.
     with contextlib.redirect_stdout(sys.stderr) if json_ else contextlib.nullcontext():
-        complete = run_suite(
-            suite, set_ or [], store=store, address=address, retry=retry, console=console
-        )
-    from ksl_bench.leaderboard import as_json, read_leaderboard
-
-    name = _suite_name(suite)
-    rows = read_leaderboard(store, name)
+        complete = run_suite(wanted, store=store, address=address, retry=retry, console=console)
+    rows = read_leaderboard(store, wanted.name)
     if json_:
         print(as_json(rows))
     else:
-        _show(rows, name)
-        _next_steps(store, name)
+        _show(rows, wanted.name)
+        _next_steps(store, suite, wanted)
     return 0 if complete else 1
-
-
-def _suite_name(suite: str) -> str:
-    from ksl_bench.suite import find_file, read_yaml
-
-    return str(read_yaml(find_file("suite", suite)).get("name"))
 
 
 def _show(rows: Any, name: str) -> None:
@@ -143,15 +138,15 @@ def _show(rows: Any, name: str) -> None:
         out.print(line, style="red", markup=False)
 
 
-def _next_steps(store: Any, name: str) -> None:
+def _next_steps(store: Store, given: str, suite: Suite) -> None:
     from ksl_bench.tracking import tracking_uri
 
     here = "" if Path(store.root) == Path("ksl-results").resolve() else f" --storage {store.root}"
     out.print("\nGo on with", markup=False)
     for command in (
-        f"ksl-bench leaderboard {name} --format json{here}",
-        f"mlflow ui --backend-store-uri {tracking_uri(store, None)}",
-        f"ksl-bench run {name} --set seeds=[0,1,2]{here}",
+        f"ksl-bench leaderboard {suite.name} --format json{here}",
+        f"mlflow ui --backend-store-uri {tracking_uri(store, suite.tracking.uri)}",
+        f"ksl-bench run {given} --set seeds=[0,1,2]{here}",
     ):
         out.print(f"  {command}", markup=False, soft_wrap=True, highlight=False)
 
@@ -272,8 +267,10 @@ def track(
         raise KslBenchError("track: say --sync to write to MLflow")
     store = _store(storage)
     for name in store.plans():
-        Tracker(store, uri=uri or store.read_plan(name)["suite"]["tracking"]["uri"]).sync(name)
-        out.print(f"{name}: MLflow is up to date", markup=False)
+        plan = store.read_plan(name)
+        if plan is not None:
+            Tracker(store, uri=uri or plan["suite"]["tracking"]["uri"]).sync(name)
+            out.print(f"{name}: MLflow is up to date", markup=False)
 
 
 def _quiet_libraries() -> None:

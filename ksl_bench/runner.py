@@ -29,8 +29,7 @@ SYNC_SECONDS = 15.0
 
 
 def run_suite(
-    name: str,
-    assignments: Sequence[str],
+    suite: Suite,
     *,
     store: Store,
     address: str | None,
@@ -40,8 +39,7 @@ def run_suite(
     """Check everything, then make what is missing of a suite.
 
     Args:
-        name: Name or path of the suite.
-        assignments: `path=value` pairs.
+        suite: What is wanted.
         store: Where artifacts live.
         address: A Ray cluster, None for this machine.
         retry: Make anew what ran out of memory, diverged or was skipped.
@@ -53,7 +51,6 @@ def run_suite(
     Raises:
         KslBenchError: If the input is wrong; then nothing was started.
     """
-    suite = load_suite(name, assignments)
     store.check_writable()
     plan = make_plan(suite, find_model(suite.model))
     check_vocabulary(plan)
