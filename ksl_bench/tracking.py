@@ -61,10 +61,10 @@ class Tracker:
         # A server that is down is noticed in seconds; results do not wait for it.
         os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "1")
         os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", "10")
-        for name in ("alembic", "mlflow"):
-            logging.getLogger(name).setLevel(logging.ERROR)
         from mlflow import MlflowClient
 
+        for name in ("alembic", "mlflow"):  # after the import, which sets levels of its own
+            logging.getLogger(name).setLevel(logging.ERROR)
         with self._reported():
             self._client = MlflowClient(tracking_uri=self.uri)
 
