@@ -93,6 +93,14 @@ def trainable_parameters(model: nn.Module) -> dict[str, nn.Parameter]:
     return {name: one for name, one in model.named_parameters() if one.requires_grad}
 
 
+def parameter_counts(model: nn.Module) -> dict[str, int]:
+    """Count what trains, and all that there is."""
+    return {
+        "trainable": sum(one.numel() for one in trainable_parameters(model).values()),
+        "total": sum(one.numel() for one in model.parameters()),
+    }
+
+
 def load_state(model: nn.Module, state: Mapping[str, Tensor]) -> None:
     """Copy a trained state into an attached model.
 

@@ -1,0 +1,128 @@
+"""A suite's mapping, joined with its recipes and `--set`, becomes a Suite."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from pydantic import ValidationError
+
+from ksl_bench.config import Baseline, Suite, TrainSpec
+from ksl_bench.errors import ConfigError
+from ksl_bench.methods import METHODS, build_method
+from ksl_bench.registry import unknown
+from ksl_bench.suite.checks import check_suite
+from ksl_bench.suite.files import find_file, read_yaml
+from ksl_bench.suite.layers import assign, join_recipes, keep_one_length, parse_set
+from ksl_bench.suite.problems import problem_lines
+
+_RECIPE_FIELDS = ("name", "description", "source", "method", "ticket", "train")
+
+
+def load_suite(name: str, assignments: Sequence[str] = ()) -> Suite:
+    """Load a suite by name or path, apply `--set`, and check all of it.
+
+    Raises:
+        ConfigError: With every problem, each with its path in the YAML.
+    """
+    content = read_yaml(find_file("suite", name))
+    return build_suite(content, parse_set(assignments))
+
+
+def build_suite(content: dict[str, Any], assignments: Sequence[tuple[list[str], Any]]) -> Suite:
+    """Join a suite's mapping with its recipes and `--set`, and check all of it.
+
+    Raises:
+        ConfigError: With every problem, each with its path in the YAML.
+    """
+    content = copy.deepcopy(content)
+    problems: list[str] = []
+    defaults = content.pop("train", {})
+    if not isinstance(defaults, dict):
+        problems.append(f"train: must be a mapping, got {defaults!r}")
+        defaults = {}
+    entries = join_recipes(content.pop("baselines", None), problems)
+    forced: dict[str, Any] = {}
+    for path, value in assignments:
+        try:
+            assign(content, entries, forced, path, value)
+        except ConfigError as error:
+            problems += error.problems
+    baselines = []
+    for entry in entries.values():
+        train = {**defaults, **(entry.get("train") or {}), **forced}
+        keep_one_length(train, defaults, entry.get("train"), forced)
+        baseline = _build_baseline({**entry, "train": train}, problems)
+        if baseline is not None:
+            baselines.append(baseline)
+    content["task"] = _absolute_files(content.get("task"))
+    try:
+        # Baselines that failed are reported already; any one lets the rest of the suite be checked.
+        suite = Suite.model_validate({**content, "baselines": baselines or [_PLACEHOLDER]})
+    except ValidationError as error:
+        problems += problem_lines(error, Suite)
+        raise ConfigError(dict.fromkeys(problems)) from None
+    problems += check_suite(suite, complete=len(baselines) == len(entries))
+    if problems:
+        raise ConfigError(dict.fromkeys(problems))
+    return suite
+
+
+def _absolute_files(task: Any) -> Any:
+    """Resolve a task's relative paths here: workers read them from another directory."""
+    if not isinstance(task, dict):
+        return task
+    return {
+        name: _absolute(value) if name in ("train_files", "dev_files", "devtest_files") else value
+        for name, value in task.items()
+    }
+
+
+def _absolute(location: Any) -> Any:
+    if isinstance(location, (list, tuple)):
+        return tuple(_absolute(one) for one in location)
+    if not isinstance(location, str) or location == "controlled" or "://" in location:
+        return location
+    return str(Path(location).expanduser().absolute())
+
+
+_PLACEHOLDER = Baseline(
+    name="none", source="", method="none", train=TrainSpec(learning_rate=1.0, steps=1)
+)
+
+
+def _build_baseline(entry: dict[str, Any], problems: list[str]) -> Baseline | None:
+    """Check one joined recipe; its fields beyond the common ones belong to the method."""
+    name = str(entry.get("name"))
+    where = f"baselines.{name}"
+    common = {field: entry[field] for field in _RECIPE_FIELDS if field in entry}
+    own = {field: value for field, value in entry.items() if field not in _RECIPE_FIELDS}
+    found: list[str] = []
+    try:
+        baseline = Baseline.model_validate({**common, "hyperparameters": own})
+    except ValidationError as error:
+        found += problem_lines(error, Baseline, where=where)
+        baseline = None
+    method = entry.get("method")
+    if isinstance(method, str):
+        if method not in METHODS:
+            found.append(f"{where}.method: {unknown('method', method, METHODS)}")
+        else:
+            found += _check_method(method, own, where)
+            wanted, given = METHODS[method].needs_ticket, entry.get("ticket") is not None
+            if wanted != given:
+                need = "needs a ticket" if wanted else "takes no ticket"
+                found.append(f"{where}.ticket: method {method!r} {need}")
+    problems += found
+    return None if found else baseline
+
+
+def _check_method(method: str, own: dict[str, Any], where: str) -> list[str]:
+    kind: Any = METHODS[method]
+    try:
+        build_method(method, own)
+    except ValidationError as error:
+        return problem_lines(error, kind, where=where)
+    return []

@@ -1,0 +1,35 @@
+"""One piece of work, whatever its kind."""
+
+from __future__ import annotations
+
+from ksl_bench import measure
+from ksl_bench.plan import Setting, Work
+from ksl_bench.store import Store
+from ksl_bench.training.loop import Worker
+from ksl_bench.worker.evaluations import build_evaluation
+from ksl_bench.worker.outcome import Outcome, Report
+from ksl_bench.worker.states import build_state
+from ksl_bench.worker.tickets import build_ticket
+from ksl_bench.worker.warm import Warm
+
+
+class Builder:
+    """Makes artifacts on one worker, with the base model kept warm."""
+
+    def __init__(self, setting: Setting, store: Store, worker: Worker) -> None:
+        """Take what all work of a suite shares; nothing is loaded yet."""
+        self.worker = worker
+        self._warm = Warm(setting, store, worker)
+
+    def build(self, work: Work, report: Report = lambda progress: None) -> Outcome:
+        """Make one artifact; a collective call.
+
+        Raises:
+            Exception: Whatever went wrong; `classify` gives its status.
+        """
+        measure.reset_peak_memory(self.worker.device)
+        if work.kind == "state":
+            return build_state(self._warm, work, report)
+        if work.kind == "ticket":
+            return build_ticket(self._warm, work)
+        return build_evaluation(self._warm, work, report)

@@ -1,0 +1,157 @@
+"""Make an evaluation: generate, score, and put all that it cost on the bill."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from safetensors.torch import load
+from torch import nn
+
+from ksl_bench.evaluation.generate import generate
+from ksl_bench.evaluation.metrics import score_corpus
+from ksl_bench.methods.base import load_state, parameter_counts
+from ksl_bench.plan import Work
+from ksl_bench.tasks.base import Examples, Output
+from ksl_bench.worker.outcome import Outcome, Report, Throttle
+from ksl_bench.worker.warm import Warm
+
+
+@dataclass(frozen=True, slots=True)
+class Generated:
+    """What a model generated for a split, and what that took."""
+
+    outputs: list[Output]
+    seconds: float
+    peaks: list[dict[str, int | None]]
+    """Peak memory of every rank."""
+
+
+def build_evaluation(warm: Warm, work: Work, report: Report) -> Outcome:
+    """Generate, score and write the result; a collective call."""
+    started = time.perf_counter()
+    model = _adapted(warm, work)
+    parameters = parameter_counts(model)
+    evaluate = warm.setting.evaluate
+    examples = warm.examples(evaluate.split)
+    generated = _generate(warm, model.requires_grad_(False), examples, report)
+    if not warm.worker.leads:
+        return Outcome(work.key, "finished")
+    references = [one.response for one in examples.items]
+    hypotheses = {
+        name: [rule(one.text) for one in generated.outputs]
+        for name, rule in warm.task.rules.items()
+    }
+    state = _record(warm, "state", work.state_key)
+    result = {
+        "baseline": work.baseline.name,
+        "method": work.baseline.method,
+        "seed": work.seed,
+        "inputs": work.inputs,
+        "split": evaluate.split,
+        "prompt": warm.setting.task.prompt,
+        "sentences": len(references),
+        "truncated_training_examples": state.get("truncated_examples", 0),
+        "tied_embeddings": warm.is_tied(work.baseline.train.precision),
+        "parameters": parameters,
+        "scores": _scores(warm, hypotheses, references),
+        "diagnostics": warm.task.diagnostics(generated.outputs, references),
+        "cost": _bill(warm, work, generated, time.perf_counter() - started),
+        "data": {"digest": examples.digest, "origin": examples.origin},
+        **warm.provenance(),
+    }
+    files = {"outputs.jsonl": _lines(examples, generated.outputs, hypotheses)}
+    warm.store.finish("evaluation", work.key, result, files)
+    return Outcome(work.key, "finished")
+
+
+def _adapted(warm: Warm, work: Work) -> nn.Module:
+    """Return the base model with the work's method, ticket and trained state."""
+    ticket = warm.read_ticket(work.ticket_key, work.baseline.train.precision)
+    model = warm.attach(work.baseline, ticket, work.seed)
+    if work.state_key is not None:
+        load_state(model, load(warm.store.read_bytes("state", work.state_key, "state.safetensors")))
+    return model
+
+
+def _generate(warm: Warm, model: nn.Module, examples: Examples, report: Report) -> Generated:
+    started = time.perf_counter()
+    throttled = Throttle(report)
+    outputs = generate(
+        model.to(warm.worker.device),
+        warm.tokenizer,
+        [warm.task.template.render(one.fields) for one in examples.items],
+        decoding=warm.setting.evaluate.decoding,
+        worker=warm.worker,
+        on_batch=lambda done: throttled({"step": done, "total": len(examples.items)}),
+    )
+    return Generated(outputs, time.perf_counter() - started, warm.peaks())
+
+
+def _lines(examples: Examples, outputs: list[Output], hypotheses: Mapping[str, list[str]]) -> bytes:
+    """Return a JSON line an example: what was asked, wanted, generated, and read by each rule."""
+    lines = [
+        {**one.fields, "reference": one.response, "output": out.text, "ended": out.ended}
+        | {name: hypotheses[name][index] for name in hypotheses}
+        for index, (one, out) in enumerate(zip(examples.items, outputs, strict=True))
+    ]
+    return "".join(json.dumps(line, ensure_ascii=False) + "\n" for line in lines).encode()
+
+
+def _scores(
+    warm: Warm, hypotheses: Mapping[str, list[str]], references: list[str]
+) -> dict[str, dict[str, Any]]:
+    scores: dict[str, dict[str, Any]] = {}
+    known: dict[tuple[str, ...], dict[str, Any]] = {}
+    for rule, lines in hypotheses.items():
+        if tuple(lines) not in known:  # rules often agree, and the bootstrap takes its time
+            known[tuple(lines)] = {
+                metric: score_corpus(
+                    metric,
+                    lines,
+                    references,
+                    language=warm.task.language,
+                    bootstrap_samples=warm.setting.evaluate.bootstrap_samples,
+                ).as_dict()
+                for metric in warm.setting.evaluate.metrics
+            }
+        scores[rule] = known[tuple(lines)]
+    return scores
+
+
+def _bill(
+    warm: Warm, work: Work, generated: Generated, evaluation_seconds: float
+) -> dict[str, Any]:
+    """Return all that this row cost: selection (with the tuning it looks at), tuning, evaluation."""
+    ticket = _record(warm, "ticket", work.ticket_key)
+    state = _record(warm, "state", work.state_key).get("cost", {})
+    source_key = ticket["ticket"]["source_state"] if ticket else None
+    source = _record(warm, "state", source_key).get("cost", {})
+    selection = ticket["cost"]["selection_seconds"] if ticket else 0.0
+    selection += source.get("train_seconds", 0.0)
+    training = state.get("train_seconds", 0.0)
+    workers, price = warm.worker.world_size, warm.setting.device_price_per_hour
+    hours = workers * (selection + training + evaluation_seconds) / 3600
+    tokens = sum(one.tokens for one in generated.outputs)
+    return {
+        "selection_seconds": selection,
+        "train_seconds": training,
+        "evaluate_seconds": evaluation_seconds,
+        "generation_seconds": generated.seconds,
+        "train_tokens_per_second": state.get("tokens_per_second"),
+        "generated_tokens_per_second": tokens / generated.seconds,
+        "train_peak_memory": state.get("peak_memory"),
+        "evaluate_peak_memory": generated.peaks,
+        "state_bytes": state.get("state_bytes", 0),
+        "devices": workers,
+        "device_hours": hours,
+        "money": None if price is None else hours * price,
+    }
+
+
+def _record(warm: Warm, kind: str, key: str | None) -> dict[str, Any]:
+    """Return a source's record, empty if the work has no such source."""
+    return (warm.store.record(kind, key) if key else None) or {}

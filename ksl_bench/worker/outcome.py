@@ -1,0 +1,50 @@
+"""How a piece of work ends, and how far it is."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import torch
+
+Status = Literal["finished", "failed", "out_of_memory", "diverged", "skipped"]
+Report = Callable[[dict[str, Any]], None]
+"""Told how far a piece of work is; for a display, never for the record."""
+
+REPORT_SECONDS = 0.5
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """How a piece of work ended."""
+
+    key: str
+    status: Status
+    reason: str | None = None
+
+
+def classify(error: BaseException) -> tuple[Status, str]:
+    """Return the status and the one-line reason of work that raised."""
+    text = str(error).strip()
+    reason = f"{type(error).__name__}: {text.splitlines()[0] if text else 'no message'}"
+    out_of_memory = isinstance(error, (torch.OutOfMemoryError, MemoryError)) or (
+        isinstance(error, RuntimeError) and "can't allocate memory" in text
+    )
+    return ("out_of_memory" if out_of_memory else "failed"), reason
+
+
+class Throttle:
+    """Passes on a report at most every so many seconds, and the first and the last."""
+
+    def __init__(self, report: Report) -> None:
+        """Take who is told."""
+        self._report, self._last = report, 0.0
+
+    def __call__(self, progress: dict[str, Any]) -> None:
+        """Pass on a report, or not."""
+        now = time.monotonic()
+        if now - self._last >= REPORT_SECONDS or progress["step"] >= progress["total"]:
+            self._last = now
+            self._report(progress)

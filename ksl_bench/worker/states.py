@@ -1,0 +1,71 @@
+"""Make a state: train one method."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import yaml
+from safetensors.torch import save
+
+from ksl_bench.data.batching import padding_id
+from ksl_bench.methods.base import parameter_counts
+from ksl_bench.plan import Work
+from ksl_bench.training.checkpoints import StoredCheckpoints
+from ksl_bench.training.loop import Run
+from ksl_bench.worker.outcome import Outcome, Report
+from ksl_bench.worker.steplog import StepLog
+from ksl_bench.worker.warm import Warm
+
+
+def build_state(warm: Warm, work: Work, report: Report) -> Outcome:
+    """Train one method and write what it trained; a collective call."""
+    train = work.baseline.train
+    examples = warm.encoded(train.max_seq_length)
+    ticket = warm.read_ticket(work.ticket_key, train.precision)
+    model = warm.attach(work.baseline, ticket, work.seed)
+    parameters = parameter_counts(model)
+    run = Run(
+        model,
+        examples,
+        spec=train,
+        zero_stage=warm.setting.zero_stage,
+        seed=work.seed,
+        pad_id=padding_id(warm.tokenizer),
+        worker=warm.worker,
+    )
+    checkpoints = StoredCheckpoints(warm.store, work.key, warm.worker)
+    log = StepLog(warm.store, work.key, run.total_steps, checkpoints.step(), report)
+    outcome = run.train(checkpoints, log if warm.worker.leads else lambda metrics: None)
+    peaks = warm.peaks()
+    if not warm.worker.leads:
+        return Outcome(work.key, outcome.status, outcome.reason)
+    log.flush()
+    if outcome.state is None:
+        return Outcome(work.key, outcome.status, outcome.reason)
+    state: bytes = save(outcome.state, metadata={"format": "pt"})
+    record = {
+        "baseline": work.baseline.name,
+        "seed": work.seed,
+        "inputs": work.inputs,
+        "parameters": parameters,
+        "steps": run.total_steps,
+        "examples": len(examples),
+        "truncated_examples": sum(one.truncated for one in examples),
+        "losses": {"first": log.first_loss, "last": outcome.last_loss},
+        "cost": {**_cost(warm, log), "peak_memory": peaks, "state_bytes": len(state)},
+        **warm.provenance(),
+    }
+    config = yaml.safe_dump(work.baseline.model_dump(mode="json", by_alias=True), sort_keys=False)
+    files = {"state.safetensors": state, "config.yaml": config.encode()}
+    warm.store.finish("state", work.key, record, files)
+    warm.store.remove_checkpoints(work.key)
+    return Outcome(work.key, "finished")
+
+
+def _cost(warm: Warm, log: StepLog) -> dict[str, Any]:
+    return {
+        "train_seconds": log.seconds,
+        "tokens": log.tokens,
+        "tokens_per_second": log.tokens / log.seconds if log.seconds else None,
+        "workers": warm.worker.world_size,
+    }

@@ -1,0 +1,123 @@
+"""What stays warm in a worker between pieces of work: base model, tokenizer, text.
+
+Shapes: V vocabulary, D model width.
+"""
+
+from __future__ import annotations
+
+import copy
+import time
+from dataclasses import asdict
+from typing import Any
+
+import torch.distributed as dist
+from torch import Tensor, nn
+from transformers import PreTrainedModel, PreTrainedTokenizerBase
+
+from ksl_bench import measure
+from ksl_bench.config import Baseline, Precision, Split
+from ksl_bench.data.batching import Encoded, encode
+from ksl_bench.lottery.ticket import Ticket, matrix_digest
+from ksl_bench.methods import build_method
+from ksl_bench.methods.base import is_tied
+from ksl_bench.models import load_model, load_tokenizer, tokenizer_digest
+from ksl_bench.plan import Setting
+from ksl_bench.store import Store
+from ksl_bench.tasks import build_task
+from ksl_bench.tasks.base import Examples
+from ksl_bench.training.loop import Worker
+
+
+class Warm:
+    """Loads each thing once, and gives every run a copy of what it may change."""
+
+    def __init__(self, setting: Setting, store: Store, worker: Worker) -> None:
+        """Keep what all work of a suite shares; nothing is loaded yet."""
+        self.setting, self.store, self.worker = setting, store, worker
+        self.task = build_task(setting.task)
+        self._models: dict[Precision, PreTrainedModel] = {}
+        self._tokenizer: PreTrainedTokenizerBase | None = None
+        self._examples: dict[Split, Examples] = {}
+        self._encoded: dict[int, list[Encoded]] = {}
+
+    def model(self, precision: Precision) -> PreTrainedModel:
+        """Return a fresh copy of the base model, on the CPU."""
+        return copy.deepcopy(self._pristine(precision))
+
+    def _pristine(self, precision: Precision) -> PreTrainedModel:
+        if precision not in self._models:
+            self._models[precision] = load_model(self.setting.model, precision=precision)
+        return self._models[precision]
+
+    def is_tied(self, precision: Precision) -> bool:
+        """Tell whether the base model ties its embeddings."""
+        return is_tied(self._pristine(precision))
+
+    @property
+    def tokenizer(self) -> PreTrainedTokenizerBase:
+        """Return the base model's tokenizer."""
+        if self._tokenizer is None:
+            self._tokenizer = load_tokenizer(self.setting.model)
+        return self._tokenizer
+
+    def examples(self, split: Split) -> Examples:
+        """Return one split."""
+        if split not in self._examples:
+            self._examples[split] = self.task.read(split)
+        return self._examples[split]
+
+    def encoded(self, max_seq_length: int) -> list[Encoded]:
+        """Return the training examples as token ids."""
+        if max_seq_length not in self._encoded:
+            template = self.task.template
+            self._encoded[max_seq_length] = [
+                encode(
+                    self.tokenizer,
+                    template.render(one.fields),
+                    template.response_prefix + one.response,
+                    max_seq_length=max_seq_length,
+                )
+                for one in self.examples("train").items
+            ]
+        return self._encoded[max_seq_length]
+
+    def attach(self, baseline: Baseline, ticket: Ticket | None, seed: int) -> nn.Module:
+        """Return a fresh copy of the base model with a baseline's method attached."""
+        method = build_method(baseline.method, baseline.hyperparameters)
+        return method.attach(self.model(baseline.train.precision), ticket=ticket, seed=seed)
+
+    def read_ticket(self, key: str | None, precision: Precision) -> Ticket | None:
+        """Read a ticket, and check that it is for this base model; None for no key."""
+        if key is None:
+            return None
+        ticket = Ticket.from_bytes(self.store.read_ticket(key))
+        ticket.check_base(
+            base_digest=matrix_digest(self.embedding(precision)),
+            tokenizer_digest=tokenizer_digest(self.tokenizer),
+        )
+        return ticket
+
+    def embedding(self, precision: Precision) -> Tensor:
+        """Return the base's input embedding as fp32 masters start from it, shape (V, D)."""
+        weight: Tensor = self._pristine(precision).get_input_embeddings().weight
+        return weight.detach().float()
+
+    def peaks(self) -> list[dict[str, int | None]]:
+        """Return the peak memory of every rank; a collective call."""
+        peaks: list[Any] = [measure.peak_memory(self.worker.device)]
+        if self.worker.world_size > 1:
+            mine, peaks = peaks[0], [None] * self.worker.world_size
+            dist.all_gather_object(peaks, mine)
+        return peaks
+
+    def provenance(self) -> dict[str, Any]:
+        """Return what every record says of where its numbers come from."""
+        return {
+            "model": asdict(self.setting.model),
+            "provenance": {
+                "versions": measure.package_versions(),
+                "hardware": measure.hardware(self.worker.device),
+                "git_commit": measure.git_commit(),
+                "finished_at": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
+            },
+        }
