@@ -91,6 +91,9 @@ def _row(recipe: Mapping[str, Any], runs: Sequence[_Run]) -> Row:
         "status": unfinished[0].status if unfinished else "finished",
         "reason": unfinished[0].reason if unfinished else None,
         "sentences": done[0]["sentences"] if done else None,
+        "truncated_training_examples": max(
+            (one["truncated_training_examples"] for one in done), default=None
+        ),
         "trainable_parameters": done[0]["parameters"]["trainable"] if done else None,
         "total_parameters": done[0]["parameters"]["total"] if done else None,
         "scores": _scores(done),

@@ -32,6 +32,7 @@ def result(seed, raw, line):
     return {
         "seed": seed,
         "sentences": 200,
+        "truncated_training_examples": 0,
         "parameters": {"trainable": 2304, "total": 10**6},
         "scores": {
             rule: {"bleu": score(value), "chrf": score(value)}
