@@ -30,8 +30,12 @@ from ksl_bench.store import Store
 from ksl_bench.worker import Outcome, classify
 
 PASSED_ON = ("HF_", "NCCL_", "SACREBLEU", "AWS_", "CUDA_DEVICE_MAX_CONNECTIONS")
-"""Prefixes of the environment variables that workers need; their values go by actor call, so that no
-log, dashboard or job description shows them."""
+"""Prefixes of the environment variables that workers need."""
+
+SECRET = ("TOKEN", "SECRET", "KEY", "PASSWORD", "CREDENTIAL")
+"""What the name of a secret holds: its value goes by actor call, so that no log, dashboard or job
+description shows it. The others go with Ray's runtime environment, since libraries read some of them
+(HF_HOME) when they are imported."""
 
 ATTEMPTS = 3
 """How often a piece of work is handed out before a loss of its worker counts against it."""
@@ -166,10 +170,7 @@ class RayPool:
 
     def __init__(self, plan: Plan, store: Store, *, groups: int) -> None:
         """Start the groups; they come up while the caller goes on."""
-        environment = {
-            name: value for name, value in os.environ.items() if name.startswith(PASSED_ON)
-        }
-        self._desk: Any = ray.remote(num_cpus=0)(Desk).remote(environment)
+        self._desk: Any = ray.remote(num_cpus=0)(Desk).remote(passed_on(secret=True))
         self._errors: list[BaseException] = []
         self._threads = [
             threading.Thread(
@@ -237,6 +238,15 @@ def _trainer(
     )
 
 
+def passed_on(*, secret: bool) -> dict[str, str]:
+    """Return this process's variables that workers need: the secret ones, or the others."""
+    return {
+        name: value
+        for name, value in os.environ.items()
+        if name.startswith(PASSED_ON) and any(word in name for word in SECRET) is secret
+    }
+
+
 def connect(address: str | None) -> None:
     """Join a Ray cluster, or start one on this machine that listens on loopback only.
 
@@ -253,7 +263,11 @@ def connect(address: str | None) -> None:
         if address is None:
             ray.init(include_dashboard=False, **options)
         else:
-            ray.init(address=address, **options)
+            # In a Ray job the job's own runtime environment is there already; the same variables again
+            # are no conflict.
+            os.environ.setdefault("RAY_OVERRIDE_JOB_RUNTIME_ENV", "1")
+            environment = {"env_vars": passed_on(secret=False)}
+            ray.init(address=address, runtime_env=environment, **options)
     except (ConnectionError, RuntimeError, ValueError, ray.exceptions.RayError) as error:
         reason = str(error).strip().splitlines()[0]
         raise ClusterError(f"--address {address}: cannot reach Ray: {reason}") from None

@@ -2,7 +2,7 @@
 
 import pytest
 
-from ksl_bench.cluster import ATTEMPTS, Desk, check_this_machine, shortage
+from ksl_bench.cluster import ATTEMPTS, Desk, check_this_machine, passed_on, shortage
 from ksl_bench.config import ResourcesSpec
 from ksl_bench.errors import ClusterError
 from ksl_bench.worker import Outcome
@@ -70,3 +70,12 @@ def test_more_than_the_machine_has_is_refused_with_what_was_asked_and_what_there
     assert "2 workers x 1 GPU = 2 GPU, but the cluster has at most 0" in shortage(
         ResourcesSpec(workers_per_run=2, gpus_per_worker=1), "GPU", 2, 0
     )
+
+
+def test_secrets_are_told_apart_from_what_may_be_seen(monkeypatch):
+    for name in ("HF_TOKEN", "AWS_SECRET_ACCESS_KEY", "HF_HOME", "NCCL_DEBUG", "SOME_PASSWORD"):
+        monkeypatch.setenv(name, "x")
+    assert {"HF_TOKEN", "AWS_SECRET_ACCESS_KEY"} <= passed_on(secret=True).keys()
+    assert {"HF_HOME", "NCCL_DEBUG"} <= passed_on(secret=False).keys()
+    assert not passed_on(secret=True).keys() & passed_on(secret=False).keys()
+    assert "SOME_PASSWORD" not in passed_on(secret=True)  # not one that workers need
