@@ -201,7 +201,7 @@ class TrackingSpec(Spec):
     """Where MLflow is."""
 
     uri: str | None = None
-    """An MLflow server or database; `sqlite:///<storage>/mlflow.db` where none is given."""
+    """An MLflow server or database; else $MLFLOW_TRACKING_URI, else `<storage>/mlflow.db`."""
     experiment: str | None = None
     """The experiment's name; the suite's where none is given."""
 

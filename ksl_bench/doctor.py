@@ -15,11 +15,12 @@ from ksl_bench import measure
 from ksl_bench.cluster import check_this_machine
 from ksl_bench.config import ModelSpec
 from ksl_bench.errors import KslBenchError
-from ksl_bench.evaluation.metrics import METRICS, tokenizer_file
+from ksl_bench.evaluation.metrics import METRICS, check_tokenizer_files, tokenizer_file
 from ksl_bench.models import TINY_BASE, find_model
 from ksl_bench.plan import make_plan
 from ksl_bench.store import Store
 from ksl_bench.suite import load_suite
+from ksl_bench.tracking import Tracker, masked, tracking_uri
 
 LOW_DISK_BYTES = 5 * 2**30
 
@@ -53,6 +54,8 @@ def examine(store: Store, suite: str | None) -> list[Finding]:
         ),
         Finding("ok", "device", _devices()),
         *_storage(store),
+        _ray(),
+        _mlflow(store),
         _shipped_model(),
         *_tokenizers(),
         _hub(),
@@ -81,6 +84,27 @@ def _storage(store: Store) -> Iterator[Finding]:
         free = shutil.disk_usage(place).free
         level: Literal["ok", "note"] = "note" if free < LOW_DISK_BYTES else "ok"
         yield Finding(level, "disk", f"{free / 2**30:.1f} GiB free")
+
+
+def _ray() -> Finding:
+    address = os.environ.get("RAY_ADDRESS")
+    if address is None:
+        return Finding("ok", "ray", f"a run starts one here: {os.cpu_count()} CPU, loopback only")
+    return Finding("note", "ray", f"RAY_ADDRESS={address} is used only where --address names it")
+
+
+def _mlflow(store: Store) -> Finding:
+    try:
+        uri = tracking_uri(store, None)
+    except KslBenchError as error:
+        return Finding("error", "mlflow", str(error))
+    if uri.startswith("sqlite:"):
+        return Finding("ok", "mlflow", uri)
+    try:
+        Tracker(store).ping()
+    except KslBenchError as error:
+        return Finding("note", "mlflow", f"{error}; results do not need it")
+    return Finding("ok", "mlflow", f"{masked(uri)} answers")
 
 
 def _shipped_model() -> Finding:
@@ -118,6 +142,7 @@ def _hub() -> Finding:
 def _suite(name: str) -> Iterator[Finding]:
     try:
         suite = load_suite(name)
+        check_tokenizer_files(suite.evaluate.metrics)
         check_this_machine(suite.resources)
         plan = make_plan(suite, find_model(suite.model))
     except KslBenchError as error:

@@ -11,7 +11,17 @@ from typing import Any
 
 import torch
 
-PACKAGES = ("ksl-bench", "torch", "transformers", "peft", "deepspeed", "ray", "sacrebleu", "scipy")
+PACKAGES = (
+    "ksl-bench",
+    "torch",
+    "transformers",
+    "peft",
+    "deepspeed",
+    "ray",
+    "mlflow",
+    "sacrebleu",
+    "scipy",
+)
 
 
 def reset_peak_memory(device: torch.device) -> None:

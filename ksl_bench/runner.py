@@ -15,6 +15,7 @@ from ksl_bench.data.prompts import TEMPLATES
 from ksl_bench.display import RunDisplay
 from ksl_bench.errors import KslBenchError, TrackingError
 from ksl_bench.estimate import estimate
+from ksl_bench.evaluation.metrics import check_tokenizer_files
 from ksl_bench.lottery.criteria import CRITERIA
 from ksl_bench.methods import METHODS
 from ksl_bench.models import find_model, load_tokenizer, skeleton
@@ -51,6 +52,7 @@ def run_suite(
     Raises:
         KslBenchError: If the input is wrong; then nothing was started.
     """
+    check_tokenizer_files(suite.evaluate.metrics)
     store.check_writable()
     plan = make_plan(suite, find_model(suite.model))
     check_vocabulary(plan)

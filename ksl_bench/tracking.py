@@ -29,12 +29,13 @@ _COSTS = ("selection_seconds", "train_seconds", "evaluate_seconds", "device_hour
 
 
 def tracking_uri(store: Store, uri: str | None) -> str:
-    """Return where MLflow is: what was asked for, else a database in the store's folder.
+    """Return where MLflow is: as asked for, else $MLFLOW_TRACKING_URI, else a database in the store.
 
     Raises:
         TrackingError: If the store is no folder and nothing was asked for.
     """
-    if uri is not None:
+    uri = uri or os.environ.get("MLFLOW_TRACKING_URI")
+    if uri:
         return uri
     if "://" in store.root:
         raise TrackingError(
@@ -76,6 +77,15 @@ class Tracker:
         except Exception as error:  # MLflow, SQLAlchemy and requests each raise their own kinds
             reason = (str(error).strip() or type(error).__name__).splitlines()[0]
             raise TrackingError(f"{masked(self.uri)}: {masked(reason)}") from error
+
+    def ping(self) -> None:
+        """Ask MLflow for anything at all.
+
+        Raises:
+            TrackingError: If it does not answer.
+        """
+        with self._reported():
+            self._client.search_experiments(max_results=1)
 
     def sync(self, suite: str) -> int:
         """Bring every row of a suite's last plan up to date.

@@ -70,6 +70,10 @@ def refused(done, *said):
         ),
         (["run", "quickstart", "--set", "task.prompt=Say it."], "must hold {source}"),
         (["run", "quickstart", "--set", "resources.workers_per_run=64"], "the cluster has at most"),
+        (
+            ["run", "quickstart", "--set", "evaluate.metrics=[spbleu_flores200]"],
+            "models/flores200sacrebleuspm",
+        ),
         (["run", "quickstart", "--sett", "x=1"], "No such option"),
         (["run"], "Missing argument"),
         (["leaderboard", "quickstart", "--format", "pdf"], "unknown format 'pdf'"),

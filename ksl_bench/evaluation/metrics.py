@@ -44,20 +44,32 @@ class Score:
         return asdict(self)
 
 
-def check_metric(name: str) -> None:
-    """Check that a metric is known and could be computed here, now.
+def check_metrics(names: Sequence[str]) -> None:
+    """Check that metrics are known.
 
     Raises:
-        ConfigError: If it is unknown, or its tokenizer's file is missing; says where it belongs.
+        ConfigError: With every one that is not.
     """
-    if name not in METRICS:
-        raise ConfigError(unknown("metric", name, METRICS))
-    path = tokenizer_file(name)
-    if path is not None and not path.exists():
-        raise ConfigError(
-            f"{name} needs sacrebleu's SentencePiece file at {path} (put it there, or name the folder "
-            "above models/ in $SACREBLEU)"
-        )
+    problems = [unknown("metric", name, METRICS) for name in names if name not in METRICS]
+    if problems:
+        raise ConfigError(problems)
+
+
+def check_tokenizer_files(names: Sequence[str]) -> None:
+    """Check that metrics could be computed here, now.
+
+    Raises:
+        ConfigError: If a tokenizer's file is missing; says where it belongs.
+    """
+    missing = [(name, path) for name in names if (path := tokenizer_file(name))]
+    problems = [
+        f"evaluate.metrics: {name} needs sacrebleu's SentencePiece file at {path} (put it there, or name "
+        "the folder above models/ in $SACREBLEU)"
+        for name, path in missing
+        if not path.exists()
+    ]
+    if problems:
+        raise ConfigError(problems)
 
 
 def tokenizer_file(name: str) -> Path | None:

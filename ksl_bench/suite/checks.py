@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from ksl_bench.config import Baseline, Suite
 from ksl_bench.errors import ConfigError, KslBenchError
-from ksl_bench.evaluation.metrics import check_metric
+from ksl_bench.evaluation.metrics import check_metrics
 from ksl_bench.lottery.criteria import CRITERIA
 from ksl_bench.methods import METHODS
 from ksl_bench.registry import unknown
@@ -20,11 +20,10 @@ def check_suite(suite: Suite, *, complete: bool) -> list[str]:
     except KslBenchError as error:
         field = "name" if error.problems[0].startswith("unknown task") else "prompt"
         problems += [f"task.{field}: {problem}" for problem in error.problems]
-    for metric in suite.evaluate.metrics:
-        try:
-            check_metric(metric)
-        except ConfigError as error:
-            problems += [f"evaluate.metrics: {problem}" for problem in error.problems]
+    try:
+        check_metrics(suite.evaluate.metrics)
+    except ConfigError as error:
+        problems += [f"evaluate.metrics: {problem}" for problem in error.problems]
     if complete:
         for baseline in suite.baselines:
             problems += [

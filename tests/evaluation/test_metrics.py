@@ -4,7 +4,7 @@ import pytest
 import sacrebleu
 
 from ksl_bench.errors import ConfigError
-from ksl_bench.evaluation.metrics import check_metric, score_corpus
+from ksl_bench.evaluation.metrics import check_metrics, check_tokenizer_files, score_corpus
 
 HYPOTHESES = ["The cat sat on the mat.", "A dog runs.", "She reads many books today."] * 5
 REFERENCES = ["The cat sat on a mat.", "The dog runs.", "She reads a lot of books today."] * 5
@@ -40,4 +40,12 @@ def test_chinese_is_tokenized_as_chinese():
 
 def test_an_unknown_metric_names_the_closest_one():
     with pytest.raises(ConfigError, match=re.escape("Did you mean 'bleu'?")):
-        check_metric("bluu")
+        check_metrics(["chrf", "bluu"])
+
+
+def test_spbleu_without_its_tokenizer_says_where_it_belongs(tmp_path, monkeypatch):
+    monkeypatch.setattr("sacrebleu.utils.SACREBLEU_DIR", str(tmp_path))
+    check_tokenizer_files(["bleu", "chrf"])
+    with pytest.raises(ConfigError) as caught:
+        check_tokenizer_files(["bleu", "spbleu_flores101"])
+    assert f"{tmp_path}/models/sacrebleu_tokenizer_spm.model" in str(caught.value)
