@@ -14,8 +14,7 @@ import logging
 import os
 import threading
 import time
-from collections import deque
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from typing import Any
 
 import ray
@@ -24,6 +23,7 @@ import ray.train.torch
 
 from ksl_bench.benchmark import Event
 from ksl_bench.config import ResourcesSpec
+from ksl_bench.desk import Desk
 from ksl_bench.errors import ClusterError
 from ksl_bench.plan import Plan, Setting, Work
 from ksl_bench.store import Store
@@ -37,85 +37,14 @@ SECRET = ("TOKEN", "SECRET", "KEY", "PASSWORD", "CREDENTIAL")
 description shows it. The others go with Ray's runtime environment, since libraries read some of them
 (HF_HOME) when they are imported."""
 
-ATTEMPTS = 3
-"""How often a piece of work is handed out before a loss of its worker counts against it."""
 
-START_SECONDS = 300
-"""How long a group may take to show up before the pool gives up on it."""
-
-
-class Desk:
-    """Hands out work to groups and collects what they say; runs as an actor, one a pool."""
-
-    def __init__(self, environment: Mapping[str, str]) -> None:
-        """Open the desk.
-
-        Args:
-            environment: Variables that the workers are to have.
-        """
-        self._environment = dict(environment)
-        self._queue: deque[Work] = deque()
-        self._held: dict[int, Work] = {}
-        self._attempts: dict[str, int] = {}
-        self._events: list[Event] = []
-        self._closed = False
-
-    def environment(self) -> dict[str, str]:
-        """Return the variables that a worker is to have."""
-        return self._environment
-
-    def submit(self, work: Work) -> None:
-        """Queue a piece of work."""
-        self._queue.append(work)
-
-    def close(self) -> None:
-        """Send groups home when they ask next."""
-        self._closed = True
-
-    def arrive(self, group: int) -> None:
-        """Note that a group has (re)started: what it held before was lost with it."""
-        work = self._held.pop(group, None)
-        if work is None:
-            return
-        if self._attempts[work.key] < ATTEMPTS:
-            self._queue.appendleft(work)
-        else:
-            reason = f"its worker was lost {ATTEMPTS} times"
-            self._events.append(
-                Event("done", work.key, outcome=Outcome(work.key, "failed", reason))
-            )
-
-    def next(self, group: int) -> Work | str:
-        """Return work for a group, or "wait", or "leave"."""
-        if self._closed:
-            return "leave"
-        if not self._queue:
-            return "wait"
-        work = self._queue.popleft()
-        self._held[group] = work
-        self._attempts[work.key] = self._attempts.get(work.key, 0) + 1
-        self._events.append(Event("started", work.key))
-        return work
-
-    def done(self, group: int, outcome: Outcome) -> None:
-        """Take a group's word for how its work ended; the first of several ranks counts."""
-        work = self._held.get(group)
-        if work is not None and work.key == outcome.key:
-            del self._held[group]
-            self._events.append(Event("done", outcome.key, outcome=outcome))
-
-    def progress(self, key: str, progress: dict[str, Any]) -> None:
-        """Pass on how far a piece of work is."""
-        self._events.append(Event("progress", key, progress=progress))
-
-    def events(self) -> list[Event]:
-        """Return what happened since the last call."""
-        events, self._events = self._events, []
-        return events
+WAIT_SECONDS = 0.05
+"""How long a group without work waits before it asks again."""
 
 
 def serve(config: dict[str, Any]) -> None:
     """Work for the desk until it says to leave; runs on every worker of a group."""
+    import torch
     import torch.distributed as dist
 
     from ksl_bench.training.loop import Worker
@@ -129,23 +58,23 @@ def serve(config: dict[str, Any]) -> None:
         world_size=context.get_world_size(),
         device=ray.train.torch.get_device(),
     )
+    if worker.device.type == "cuda":
+        torch.cuda.set_device(worker.device)  # collective calls on objects use the current device
     builder = Builder(config["setting"], Store(config["storage"]), worker)
     if worker.leads:
         ray.get(desk.arrive.remote(group))
     while True:
-        told: list[Any] = [_ask(desk, group) if worker.leads else None]
+        # The answer goes to all ranks even if it is to wait: a rank that waited in a collective call
+        # for hours would run into its timeout.
+        told: list[Any] = [ray.get(desk.next.remote(group)) if worker.leads else None]
         if worker.world_size > 1:
             dist.broadcast_object_list(told, src=0)
-        work = told[0]
-        if work == "leave":
+        if told[0] == "leave":
             return
-        _build(builder, work, desk, group)
-
-
-def _ask(desk: Any, group: int) -> Any:
-    while (work := ray.get(desk.next.remote(group))) == "wait":
-        time.sleep(0.05)
-    return work
+        if told[0] == "wait":
+            time.sleep(WAIT_SECONDS)
+        else:
+            _build(builder, told[0], desk, group)
 
 
 def _build(builder: Any, work: Work, desk: Any, group: int) -> None:

@@ -89,12 +89,12 @@ def count_trainable(baseline: Baseline, model: PreTrainedModel) -> int | None:
             return None
         if not method.trains:
             return 0
-        ticket = _stand_in(min(baseline.ticket.k, model.config.vocab_size))
+        ticket = stand_in_ticket(min(baseline.ticket.k, model.config.vocab_size))
     attached = method.attach(model, ticket=ticket, seed=0)
     return sum(one.numel() for one in trainable_parameters(attached).values())
 
 
-def _stand_in(k: int) -> Ticket:
+def stand_in_ticket(k: int) -> Ticket:
     """Return a ticket over the first k rows: as many as the one that will be found."""
     return Ticket(
         base_model="",

@@ -14,7 +14,7 @@ from ksl_bench.config import Suite
 from ksl_bench.data.prompts import TEMPLATES
 from ksl_bench.display import RunDisplay
 from ksl_bench.errors import KslBenchError, TrackingError
-from ksl_bench.estimate import estimate
+from ksl_bench.estimate import MEAN_TOKENS, estimate
 from ksl_bench.evaluation.metrics import check_tokenizer_files
 from ksl_bench.lottery.criteria import CRITERIA
 from ksl_bench.methods import METHODS
@@ -190,8 +190,8 @@ def describe_plan(name: str, assignments: Sequence[str]) -> dict[str, Any]:
             }
         )
     note = (
-        f"{len(plan.works)} artifacts for {len(plan.rows)} rows (shared ones once); estimates from "
-        "shapes, not promises"
+        f"{len(plan.works)} artifacts for {len(plan.rows)} rows (shared ones once). Estimates from shapes, "
+        f"not promises; examples of {MEAN_TOKENS} tokens"
         if plan
         else f"artifacts not planned: {data_problem}"
     )

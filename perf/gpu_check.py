@@ -24,7 +24,7 @@ from transformers import LlamaConfig, LlamaForCausalLM
 from ksl_bench import measure
 from ksl_bench.config import TrainSpec
 from ksl_bench.data.batching import Encoded
-from ksl_bench.lottery.ticket import Ticket, TicketRow
+from ksl_bench.estimate import stand_in_ticket
 from ksl_bench.methods import build_method
 from ksl_bench.methods.base import trainable_parameters
 from ksl_bench.training.engine import join_process_group
@@ -79,26 +79,6 @@ def make_examples(options: argparse.Namespace) -> list[Encoded]:
     return [Encoded(tuple(row[:half]), tuple(row[half:])) for row in ids.tolist()]
 
 
-def make_ticket() -> Ticket:
-    rows = tuple(
-        TicketRow(token_id=row, token="", D=None, p=None, l2=None) for row in range(TICKET_ROWS)
-    )
-    return Ticket(
-        base_model="random",
-        revision=None,
-        base_digest="0" * 64,
-        tokenizer_digest=None,
-        tensor="input_embedding",
-        criterion="stand-in",
-        alpha=None,
-        k=TICKET_ROWS,
-        source_state=None,
-        values="none",
-        rows=rows,
-        row_values=None,
-    )
-
-
 def measure_method(name: str, options: argparse.Namespace) -> dict[str, Any]:
     device = torch.device(options.device)
     spec = TrainSpec(
@@ -112,7 +92,9 @@ def measure_method(name: str, options: argparse.Namespace) -> dict[str, Any]:
     method = build_method(name, METHODS[name])
     model = make_model(options)
     total = sum(one.numel() for one in model.parameters())
-    attached = method.attach(model, ticket=make_ticket() if method.needs_ticket else None, seed=0)
+    attached = method.attach(
+        model, ticket=stand_in_ticket(TICKET_ROWS) if method.needs_ticket else None, seed=0
+    )
     trainable = sum(one.numel() for one in trainable_parameters(attached).values())
     steps: list[StepMetrics] = []
     run = Run(

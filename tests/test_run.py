@@ -118,3 +118,24 @@ def test_the_leaderboard_has_every_row_in_every_format(rows, storage, format_):
     assert all(name in done.stdout for name in rows)
     if format_ == "json":
         assert json.loads(done.stdout) == list(rows.values())
+
+
+@pytest.mark.slow
+def test_two_workers_under_zero_2_share_every_run_and_give_the_losses_of_one(
+    rows, storage, tmp_path
+):
+    settings = ["resources.workers_per_run=2", "resources.zero_stage=2", "train.micro_batch_size=4"]
+    extra = [part for one in settings for part in ("--set", one)]
+    found = {row["baseline"]: row for row in json.loads(run(tmp_path, "--json", *extra)[0])}
+    assert {row["status"] for row in found.values()} == {"finished"}
+    for name in ("embedding", "prefix"):
+        one, two = state_of(storage, rows[name]), state_of(tmp_path, found[name])
+        assert two["losses"] == pytest.approx(one["losses"], abs=1e-4)
+        assert (one["cost"]["workers"], two["cost"]["workers"]) == (1, 2)
+        assert len(two["cost"]["peak_memory"]) == 2
+
+
+def state_of(storage, row):
+    (key,) = row["evaluations"]
+    result = json.loads((storage / "evaluations" / key / "result.json").read_text())
+    return json.loads((storage / "states" / result["inputs"]["state"] / "state.json").read_text())

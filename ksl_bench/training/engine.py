@@ -56,6 +56,8 @@ def join_process_group() -> None:
         return
     backend = "nccl" if torch.cuda.is_available() else "gloo"
     if "RANK" in os.environ:
+        if torch.cuda.is_available():
+            torch.cuda.set_device(int(os.environ["LOCAL_RANK"]))
         dist.init_process_group(backend)
         return
     os.environ.setdefault("LOCAL_RANK", "0")  # DeepSpeed asks every launcher for it
