@@ -5,7 +5,7 @@ Source: Hu et al. 2021 (arXiv:2106.09685).
 
 from __future__ import annotations
 
-from typing import Annotated, ClassVar, cast
+from typing import Annotated, ClassVar
 
 from pydantic import Field
 from pydantic.dataclasses import dataclass
@@ -46,4 +46,5 @@ class Lora:
 
     def merge(self, model: nn.Module) -> PreTrainedModel | None:
         """Add B A to the target weights."""
-        return cast(PreTrainedModel, cast("object", model.merge_and_unload()))  # type: ignore[operator]
+        merged: PreTrainedModel = model.merge_and_unload()  # type: ignore[operator]
+        return merged

@@ -1,0 +1,123 @@
+"""Base models by folder and by id: found, pinned, loaded, or refused in one line."""
+
+import os
+import shutil
+import subprocess
+import sys
+
+import pytest
+import torch
+
+from ksl_bench import tiny_base
+from ksl_bench.config import ModelSpec
+from ksl_bench.errors import ModelError
+from ksl_bench.models import find_model, load_model, load_tokenizer, skeleton, tokenizer_digest
+
+COMMIT = "a" * 40
+
+
+@pytest.fixture
+def folder(tmp_path):
+    """A model folder of one's own: the shipped base, copied."""
+    for name in ("config.json", "model.safetensors", "tokenizer.json", "tokenizer_config.json"):
+        shutil.copy(tiny_base.PATH / name, tmp_path / name)
+    return tmp_path
+
+
+def test_a_folder_is_found_by_its_weights_wherever_it_lies(folder):
+    here = find_model(ModelSpec(name_or_path=str(folder)))
+    assert here.digest == find_model(ModelSpec(name_or_path="tiny-base")).digest
+    data = bytearray((folder / "model.safetensors").read_bytes())
+    data[-1] ^= 1
+    (folder / "model.safetensors").write_bytes(data)
+    assert find_model(ModelSpec(name_or_path=str(folder))).digest != here.digest
+
+
+@pytest.mark.parametrize("precision", ["fp32", "bf16"])
+def test_weights_come_in_the_asked_precision_and_twice_the_same(folder, precision):
+    reference = find_model(ModelSpec(name_or_path=str(folder)))
+    one, two = (load_model(reference, precision=precision) for _ in range(2))
+    dtype = {"fp32": torch.float32, "bf16": torch.bfloat16}[precision]
+    assert {parameter.dtype for parameter in one.parameters()} == {dtype}
+    assert not one.training
+    for (name, a), (_, b) in zip(one.named_parameters(), two.named_parameters(), strict=True):
+        assert torch.equal(a, b), name
+
+
+def test_a_skeleton_has_the_shapes_and_no_memory(folder):
+    (folder / "model.safetensors").unlink()
+    reference = find_model(ModelSpec(name_or_path=str(folder)), weights=False)
+    model = skeleton(reference)
+    assert {parameter.device.type for parameter in model.parameters()} == {"meta"}
+    assert model.get_input_embeddings().weight.shape == (1500, 128)
+
+
+def test_weights_that_are_no_safetensors_are_refused(folder):
+    (folder / "model.safetensors").rename(folder / "pytorch_model.bin")
+    with pytest.raises(ModelError, match=r"no safetensors weights, only pytorch_model\.bin"):
+        find_model(ModelSpec(name_or_path=str(folder)))
+
+
+def test_a_folder_has_no_revision(folder):
+    with pytest.raises(ModelError, match=r"model\.revision: a folder has none, got 'main'"):
+        find_model(ModelSpec(name_or_path=str(folder), revision="main"))
+
+
+def test_a_folder_without_a_configuration_is_no_model(tmp_path):
+    with pytest.raises(ModelError, match=r"holds no config\.json"):
+        find_model(ModelSpec(name_or_path=str(tmp_path)))
+
+
+def test_an_id_that_cannot_be_had_is_refused_in_one_line():
+    with pytest.raises(ModelError, match="'nobody/nothing'") as caught:
+        find_model(ModelSpec(name_or_path="nobody/nothing"))
+    assert len(caught.value.problems) == 1
+    assert "\n" not in caught.value.problems[0]
+
+
+def test_a_tokenizer_without_eos_is_refused(folder):
+    (folder / "tokenizer_config.json").write_text(
+        '{"tokenizer_class": "PreTrainedTokenizerFast", "bos_token": "<s>"}'
+    )
+    with pytest.raises(ModelError, match="has no EOS token"):
+        load_tokenizer(find_model(ModelSpec(name_or_path=str(folder))))
+
+
+def test_a_tokenizer_is_known_by_its_vocabulary_and_special_tokens(folder):
+    tokenizer = load_tokenizer(find_model(ModelSpec(name_or_path=str(folder))))
+    before = tokenizer_digest(tokenizer)
+    assert before == tokenizer_digest(
+        load_tokenizer(find_model(ModelSpec(name_or_path="tiny-base")))
+    )
+    tokenizer.add_tokens(["<new>"])
+    assert tokenizer_digest(tokenizer) != before
+    assert tokenizer.padding_side == "left"
+
+
+def test_an_id_is_pinned_to_its_commit_and_loaded_through_the_hubs_cache(folder, tmp_path):
+    """The real loading code by id, offline, from a cache laid out as the hub's client does it."""
+    cache = tmp_path / "home" / "hub" / "models--someone--tiny"
+    (cache / "refs").mkdir(parents=True)
+    (cache / "refs" / "main").write_text(COMMIT)
+    snapshot = cache / "snapshots" / COMMIT
+    snapshot.mkdir(parents=True)
+    for path in folder.glob("*.*"):
+        shutil.copy(path, snapshot / path.name)
+    code = (
+        "from ksl_bench.config import ModelSpec\n"
+        "from ksl_bench.models import find_model, load_model, load_tokenizer\n"
+        "found = find_model(ModelSpec(name_or_path='someone/tiny', revision='main'))\n"
+        "model = load_model(found, precision='fp32')\n"
+        "load_tokenizer(found)\n"
+        "print(found.revision, found.digest, sum(one.numel() for one in model.parameters()))\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-W", "ignore", "-c", code],
+        env={**os.environ, "HF_HOME": str(tmp_path / "home"), "HF_HUB_OFFLINE": "1"},
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr[-2000:]
+    assert done.stdout.split() == [COMMIT, COMMIT, "1023872"]
