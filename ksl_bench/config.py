@@ -97,8 +97,8 @@ class TrainSpec(Spec):
     precision: Precision = "fp32"
     gradient_checkpointing: bool = False
     checkpoint_every_steps: int = Field(default=100, ge=1)
-    divergence_factor: float = Field(default=20.0, gt=1)
-    """A run has diverged when its loss is not finite, or above so many times the first (at least 1)."""
+    divergence_factor: float = Field(default=3.0, gt=1)
+    """A run has diverged when its loss is not finite, or so many times that of blind guessing, ln V."""
 
     @model_validator(mode="after")
     def _one_length(self) -> TrainSpec:

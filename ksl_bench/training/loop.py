@@ -179,6 +179,8 @@ class Run:
         self.zero_stage = zero_stage
         self.model = model
         self.total_steps = spec.total_steps(examples=len(examples))
+        vocabulary: int = model.config.get_text_config().vocab_size  # type: ignore[union-attr,operator]
+        self.loss_limit = spec.divergence_factor * math.log(vocabulary)
 
     def train(
         self, checkpoints: Checkpoints, on_step: Callable[[StepMetrics], None]
@@ -218,8 +220,7 @@ class Run:
         begin: int,
     ) -> TrainOutcome:
         engine.train()
-        losses: list[float] = []
-        reason: str | None = None
+        last_loss, reason = math.nan, None
         order = global_batches(
             len(self.examples),
             global_batch_size=self.spec.global_batch_size,
@@ -231,9 +232,9 @@ class Run:
                 continue
             batch = [self.examples[index] for index in indices]
             metrics = self._step(engine, labels, step, batch)
-            losses.append(metrics.loss)
+            last_loss = metrics.loss
             on_step(metrics)
-            reason = self._divergence(losses)
+            reason = self._divergence(metrics)
             if reason is not None:
                 break
             done = step + 1
@@ -246,7 +247,7 @@ class Run:
             status="diverged" if reason else "finished",
             reason=reason,
             state=state,
-            last_loss=losses[-1] if losses else math.nan,
+            last_loss=last_loss,
         )
 
     def _step(
@@ -285,13 +286,10 @@ class Run:
             seconds=time.perf_counter() - started,
         )
 
-    def _divergence(self, losses: Sequence[float]) -> str | None:
-        loss = losses[-1]
-        if not math.isfinite(loss):
-            return f"the loss is {loss} at step {len(losses)} of this run"
-        limit = self.spec.divergence_factor * max(losses[0], 1.0)
-        if loss > limit:
-            return (
-                f"the loss is {loss:.4g} at step {len(losses)} of this run, the limit {limit:.4g}"
-            )
+    def _divergence(self, metrics: StepMetrics) -> str | None:
+        """Return why a run has diverged, None while it has not; the same before and after a resume."""
+        if not math.isfinite(metrics.loss):
+            return f"the loss is {metrics.loss} at step {metrics.step}"
+        if metrics.loss > self.loss_limit:
+            return f"the loss is {metrics.loss:.4g} at step {metrics.step}, the limit {self.loss_limit:.4g}"
         return None

@@ -116,8 +116,8 @@ def test_a_loss_that_is_not_finite_ends_the_run_as_diverged(make_llama):
     assert "nan" in outcome.reason
 
 
-def test_a_loss_far_above_the_first_ends_the_run_as_diverged(make_llama):
+def test_a_loss_far_above_that_of_guessing_ends_the_run_as_diverged(make_llama):
     outcome, log, _ = train(make_llama(), learning_rate=1.0, divergence_factor=1.5, steps=20)
     assert outcome.status == "diverged"
     assert len(log) < 20
-    assert "limit" in outcome.reason
+    assert f"the limit {1.5 * math.log(200):.4g}" in outcome.reason
