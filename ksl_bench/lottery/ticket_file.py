@@ -47,7 +47,19 @@ def encode(header: Mapping[str, Any], tensors: dict[str, Tensor]) -> bytes:
     if length > MAX_HEADER_BYTES:
         raise TicketError(f"a header of {length} bytes is more than {MAX_HEADER_BYTES}")
     data: bytes = save(tensors, metadata={"ticket": text, "digest": _digest(text, tensors)})
-    return data
+    return _in_fixed_order(data)
+
+
+def _in_fixed_order(data: bytes) -> bytes:
+    """Sort a safetensors file's own header: the library writes metadata in an order of chance.
+
+    The positions of tensors in it count from its end, so they hold for a header of any length.
+    """
+    length = int.from_bytes(data[:8], "little")
+    own = json.loads(data[8 : 8 + length])
+    text = json.dumps(own, sort_keys=True, ensure_ascii=False, separators=(",", ":")).encode()
+    text += b" " * (-len(text) % 8)  # tensors begin at multiples of eight bytes
+    return len(text).to_bytes(8, "little") + text + data[8 + length :]
 
 
 def decode(data: bytes, *, name: str) -> tuple[str, dict[str, Tensor]]:
