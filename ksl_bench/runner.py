@@ -13,7 +13,7 @@ from ksl_bench.benchmark import Execution
 from ksl_bench.config import Suite
 from ksl_bench.data.prompts import TEMPLATES
 from ksl_bench.display import RunDisplay
-from ksl_bench.errors import KslBenchError, TrackingError
+from ksl_bench.errors import ClusterError, KslBenchError, TrackingError
 from ksl_bench.estimate import MEAN_TOKENS, estimate
 from ksl_bench.evaluation.metrics import check_tokenizer_files
 from ksl_bench.lottery.criteria import CRITERIA
@@ -23,7 +23,7 @@ from ksl_bench.plan import Plan, make_plan
 from ksl_bench.registry import Registry
 from ksl_bench.store import Store
 from ksl_bench.suite import available, load_suite, read_yaml
-from ksl_bench.tracking import Tracker
+from ksl_bench.tracking import Tracker, tracking_uri
 
 SYNC_SECONDS = 15.0
 """How often MLflow is brought up to date while a suite runs."""
@@ -53,58 +53,73 @@ def run_suite(
         KslBenchError: If the input is wrong; then nothing was started.
     """
     check_tokenizer_files(suite.evaluate.metrics)
+    tracking_uri(store, suite.tracking.uri)
     store.check_writable()
     plan = make_plan(suite, find_model(suite.model))
     check_vocabulary(plan)
     if address is None:
         cluster.check_this_machine(suite.resources)
     execution = Execution(plan, store, retry=retry)
-    tracking = _TrackingThread(store, suite)
-    total = len(plan.works)
+    tracking = _TrackingThread(store, suite, console)
     if not execution.pending:
         store.write_plan(suite.name, plan.record())
-        console.print(f"{suite.name}: nothing to do, all {total} artifacts are there", markup=False)
-        tracking.finish(console)
+        console.print(f"{suite.name}: nothing to do, {_standing(execution)}", markup=False)
+        tracking.finish()
         return execution.tally.complete
     cluster.connect(address)
     try:
         groups = cluster.group_count(suite.resources, wanted=execution.pending)
         store.write_plan(suite.name, plan.record())
-        tracking.start()
         console.print(
-            f"{suite.name}: {execution.pending} of {total} artifacts to make, {groups} worker "
+            f"{suite.name}: {execution.pending} of {len(plan.works)} artifacts to make, {groups} worker "
             f"group{'s' if groups > 1 else ''} of {suite.resources.workers_per_run}, in {store.root}",
             markup=False,
             soft_wrap=True,
         )
-        _execute(plan, store, execution, groups, console)
+        with tracking:
+            lost = _execute(plan, store, execution, groups, console)
     finally:
         cluster.disconnect()
-        tracking.finish(console)
-    return execution.tally.complete
+    return execution.tally.complete and not lost
 
 
-def _execute(plan: Plan, store: Store, execution: Execution, groups: int, console: Console) -> None:
+def _standing(execution: Execution) -> str:
+    """Return how a plan stands of which nothing can be made."""
+    if execution.tally.complete:
+        return f"all {len(execution.plan.works)} artifacts are there"
+    failed = len(execution.tally.failed)
+    return f"but {failed} ended otherwise than finished; --retry makes them anew"
+
+
+def _execute(plan: Plan, store: Store, execution: Execution, groups: int, console: Console) -> bool:
+    """Make what is missing; return whether the cluster was lost on the way."""
     pool = cluster.RayPool(plan, store, groups=groups)
     try:
         with RunDisplay(plan, console, pending=execution.pending) as display:
             execution.run(pool, display)
+    except ClusterError as error:  # no fault of the input: what is finished is shown
+        console.print(f"{error}; the same command goes on", style="red", markup=False)
+        return True
     finally:
         pool.close()
+    return False
 
 
 class _TrackingThread:
     """Keeps MLflow up to date beside a run; its troubles never stop the run."""
 
-    def __init__(self, store: Store, suite: Suite) -> None:
-        self._store, self._suite = store, suite
+    def __init__(self, store: Store, suite: Suite, console: Console) -> None:
+        self._store, self._suite, self._console = store, suite, console
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._follow, name="tracking", daemon=True)
         self._tracker: Tracker | None = None
         self._trouble: TrackingError | None = None
 
-    def start(self) -> None:
+    def __enter__(self) -> None:
         self._thread.start()
+
+    def __exit__(self, *_: object) -> None:
+        self.finish()
 
     def _sync(self) -> None:
         try:
@@ -121,15 +136,15 @@ class _TrackingThread:
         while not self._stop.wait(SYNC_SECONDS):
             self._sync()
 
-    def finish(self, console: Console) -> None:
+    def finish(self) -> None:
         """Bring MLflow up to date a last time, and say what it refused."""
         self._stop.set()
         if self._thread.is_alive():
             self._thread.join()
         self._sync()
         if self._trouble is not None:
-            console.print(f"MLflow: {self._trouble}", style="yellow", markup=False)
-            console.print("Results are complete; later: ksl-bench track --sync", markup=False)
+            self._console.print(f"MLflow: {self._trouble}", style="yellow", markup=False)
+            self._console.print("Results are complete; later: ksl-bench track --sync", markup=False)
 
 
 def check_vocabulary(plan: Plan) -> None:

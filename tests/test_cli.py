@@ -74,6 +74,7 @@ def refused(done, *said):
             ["run", "quickstart", "--set", "evaluate.metrics=[spbleu_flores200]"],
             "models/flores200sacrebleuspm",
         ),
+        (["run", "quickstart", "--storage", "memory://x"], "tracking.uri: must be given"),
         (["run", "quickstart", "--sett", "x=1"], "No such option"),
         (["run"], "Missing argument"),
         (["leaderboard", "quickstart", "--format", "pdf"], "unknown format 'pdf'"),

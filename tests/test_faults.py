@@ -133,3 +133,8 @@ def test_a_diverged_run_stays_on_the_board_with_its_reason_and_the_rest_goes_on(
     assert rows["lora"]["status"] == "diverged"
     assert "the loss is" in rows["lora"]["reason"]
     assert {rows[name]["status"] for name in ("base", "embedding", "ks_partial_k4")} == {"finished"}
+    again = subprocess.run(
+        command(tmp_path, *settings), capture_output=True, text=True, timeout=300, check=False
+    )
+    assert again.returncode == 1
+    assert "1 ended otherwise than finished; --retry makes them anew" in again.stderr
