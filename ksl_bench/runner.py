@@ -63,7 +63,8 @@ def run_suite(
     tracking = _TrackingThread(store, suite, console)
     if not execution.pending:
         store.write_plan(suite.name, plan.record())
-        console.print(f"{suite.name}: nothing to do, {_standing(execution)}", markup=False)
+        standing = _standing(execution)
+        console.print(f"{suite.name}: nothing to do, {standing}", markup=False, soft_wrap=True)
         tracking.finish()
         return execution.tally.complete
     cluster.connect(address)
