@@ -89,7 +89,8 @@ def count_trainable(baseline: Baseline, model: PreTrainedModel) -> int | None:
             return None
         if not method.trains:
             return 0
-        ticket = stand_in_ticket(min(baseline.ticket.k, model.config.vocab_size))
+        rows: int = model.get_input_embeddings().num_embeddings
+        ticket = stand_in_ticket(min(baseline.ticket.k, rows))
     attached = method.attach(model, ticket=ticket, seed=0)
     return sum(one.numel() for one in trainable_parameters(attached).values())
 
@@ -149,9 +150,10 @@ def activation_bytes(config: Any, train: TrainSpec) -> float:
 
     Source: Korthikanti et al. 2022 (arXiv:2205.05198), equations 1 to 4.
     """
+    text = config.get_text_config()  # models for text and images keep the decoder's sizes apart
     tokens = train.max_seq_length * train.micro_batch_size
-    inputs = float(tokens * config.hidden_size * BYTES[train.precision])
-    layers = int(config.num_hidden_layers)
+    inputs = float(tokens * text.hidden_size * BYTES[train.precision])
+    layers = int(text.num_hidden_layers)
     one_layer = 17.0 * inputs  # 34 bytes in 16 bit
     return one_layer + layers * inputs if train.gradient_checkpointing else layers * one_layer
 

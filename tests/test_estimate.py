@@ -2,10 +2,16 @@
 
 import pytest
 import torch
-from transformers import LlamaConfig, LlamaForCausalLM
+from transformers import (
+    AutoModelForCausalLM,
+    Gemma3Config,
+    Gemma3TextConfig,
+    LlamaConfig,
+    LlamaForCausalLM,
+)
 
-from ksl_bench.config import ResourcesSpec
-from ksl_bench.estimate import estimate
+from ksl_bench.config import ResourcesSpec, TrainSpec
+from ksl_bench.estimate import activation_bytes, estimate
 from ksl_bench.suite import build_suite, find_file, parse_set, read_yaml
 
 TOTAL = 6_738_415_616
@@ -16,12 +22,26 @@ def llama_7b():
         return LlamaForCausalLM(LlamaConfig())  # transformers' defaults are LLaMA-7B's shapes
 
 
-def of(name, *assignments, **resources):
+def text_and_images():
+    text = Gemma3TextConfig(
+        vocab_size=96,
+        hidden_size=32,
+        intermediate_size=64,
+        num_hidden_layers=2,
+        num_attention_heads=2,
+        num_key_value_heads=1,
+        head_dim=16,
+    )
+    with torch.device("meta"):
+        return AutoModelForCausalLM.from_config(Gemma3Config(text_config=text))
+
+
+def of(name, *assignments, make_skeleton=llama_7b, **resources):
     content = read_yaml(find_file("suite", "quickstart"))
     suite = build_suite(content, parse_set(assignments))
     return estimate(
         suite.baseline(name),
-        make_skeleton=llama_7b,
+        make_skeleton=make_skeleton,
         resources=ResourcesSpec(**resources),
         training_examples=2000,
     )
@@ -86,3 +106,39 @@ def test_hours_and_money_follow_from_speed_and_price():
     assert found.flops == pytest.approx(6 * TOTAL * tokens)
     assert found.device_hours == pytest.approx(6 * TOTAL * tokens / 1e14 / 3600)
     assert found.money == pytest.approx(2 * found.device_hours)
+
+
+@pytest.mark.parametrize("name", ["embedding", "ks_partial_k18", "lora"])
+def test_what_is_frozen_costs_no_operations_on_its_weights(name):
+    found = of(name)
+    tokens = 120 * 16 * 128
+    assert found.flops == pytest.approx(tokens * (4 * TOTAL + 2 * found.trainable_parameters))
+
+
+@pytest.mark.parametrize(
+    ("precision", "checkpointing", "expected"),
+    [
+        ("bf16", False, 34 * 32),  # Korthikanti et al. 2022, equation 1, without the scores
+        ("bf16", True, 2 * 32 + 34),  # section 5: the input of every layer, and one layer whole
+        ("fp32", False, 68 * 32),
+    ],
+)
+def test_activations_a_token_and_unit_of_width(precision, checkpointing, expected):
+    train = TrainSpec(
+        learning_rate=1.0,
+        steps=1,
+        micro_batch_size=4,
+        max_seq_length=512,
+        precision=precision,
+        gradient_checkpointing=checkpointing,
+    )
+    assert activation_bytes(LlamaConfig(), train) == expected * 512 * 4 * 4096
+
+
+@pytest.mark.parametrize(
+    ("name", "expected"), [("embedding", 96 * 32), ("ks_partial_k18", 18 * 32)]
+)
+def test_a_model_for_text_and_images_keeps_its_sizes_apart(name, expected):
+    found = of(name, make_skeleton=text_and_images)
+    assert found.trainable_parameters == expected
+    assert found.memory_bytes["activations"] > 0
