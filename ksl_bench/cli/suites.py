@@ -1,94 +1,34 @@
-"""The command line: parse, call one function, print.
-
-Exit codes: 0 all finished; 1 some work failed; 2 the input was wrong (one line a problem on stderr,
-nothing started).
-"""
+"""Commands over suites: run, plan, leaderboard, list, doctor, track."""
 
 from __future__ import annotations
 
 import contextlib
 import json
-import os
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
-from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
-from typer.exceptions import TyperException
 
-from ksl_bench import __version__
+from ksl_bench.cli.common import (
+    JsonOption,
+    SetOption,
+    StorageOption,
+    SuiteArgument,
+    err,
+    open_store,
+    out,
+    quiet_libraries,
+)
 from ksl_bench.errors import KslBenchError
 
 if TYPE_CHECKING:  # the libraries behind these take seconds to import
     from ksl_bench.config import Suite
     from ksl_bench.store import Store
 
-app = typer.Typer(
-    name="ksl-bench",
-    help="Benchmark KS-Lottery against LoRA, prefix tuning, full fine-tuning and embedding tuning.",
-    no_args_is_help=True,
-    add_completion=False,
-    pretty_exceptions_enable=False,
-    rich_markup_mode="rich",
-    context_settings={"help_option_names": ["-h", "--help"]},
-)
-out = Console()
-err = Console(stderr=True)
-
-SuiteArgument = Annotated[str, typer.Argument(help="Name of a suite, or path of a YAML file.")]
-SetOption = Annotated[
-    list[str] | None,
-    typer.Option("--set", metavar="PATH=VALUE", help="Change a field, e.g. train.steps=50."),
-]
-StorageOption = Annotated[
-    str | None,
-    typer.Option(
-        "--storage",
-        metavar="DIR|URI",
-        help="Where artifacts live; else $KSL_BENCH_STORAGE, else ./ksl-results.",
-    ),
-]
-JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON, for a machine.")]
-
-
-def main() -> None:
-    """Run the command line; user errors become one line each and exit code 2."""
-    try:
-        code = app(standalone_mode=False)
-    except TyperException as error:
-        _complain([error.format_message()])
-        code = 2
-    except KslBenchError as error:
-        _complain(error.problems)
-        code = 2
-    except (typer.Abort, KeyboardInterrupt):
-        _complain(["interrupted; what is finished is kept, the same command goes on"])
-        code = 130
-    sys.stdout.flush()
-    sys.exit(code if isinstance(code, int) else 0)
-
-
-def _complain(problems: Any) -> None:
-    for problem in problems:
-        print(f"error: {' '.join(str(problem).split())}", file=sys.stderr)
-
-
-def _store(storage: str | None) -> Store:
-    from ksl_bench.store import Store
-
-    return Store(storage or os.environ.get("KSL_BENCH_STORAGE") or "ksl-results")
-
-
-@app.callback(invoke_without_command=True)
-def _version(
-    version: Annotated[bool, typer.Option("--version", help="Print the version.")] = False,
-) -> None:
-    if version:
-        print(__version__)
-        raise typer.Exit
+app = typer.Typer()
 
 
 @app.command(
@@ -115,8 +55,8 @@ def run(
     from ksl_bench.runner import run_suite
     from ksl_bench.suite import load_suite
 
-    _quiet_libraries()
-    wanted, store = load_suite(suite, set_ or []), _store(storage)
+    quiet_libraries()
+    wanted, store = load_suite(suite, set_ or []), open_store(storage)
     console = err if json_ else out
     # Ray prints what it has to say of lost workers to stdout, which is for the JSON alone.
     with contextlib.redirect_stdout(sys.stderr) if json_ else contextlib.nullcontext():
@@ -156,7 +96,7 @@ def plan(suite: SuiteArgument, set_: SetOption = None, json_: JsonOption = False
     """Show what a suite would do: artifacts, parameters, memory, hours. Needs no weights."""
     from ksl_bench.runner import describe_plan
 
-    _quiet_libraries()
+    quiet_libraries()
     described = describe_plan(suite, set_ or [])
     if json_:
         print(json.dumps(described, indent=2))
@@ -195,7 +135,7 @@ def leaderboard(
     """Show the results of a suite, failed rows with their reason."""
     from ksl_bench.leaderboard import FORMATS, read_leaderboard
 
-    store = _store(storage)
+    store = open_store(storage)
     convert = None if format_ == "table" else FORMATS[format_]
     names = (
         [Path(suite).stem if suite.endswith((".yaml", ".yml")) else suite]
@@ -241,8 +181,8 @@ def doctor(
     """Tell what will fail, before it does: versions, devices, storage, tokenizer files, hub."""
     from ksl_bench.doctor import examine
 
-    _quiet_libraries()
-    findings = examine(_store(storage), suite)
+    quiet_libraries()
+    findings = examine(open_store(storage), suite)
     if json_:
         print(json.dumps([finding.as_dict() for finding in findings], indent=2))
     else:
@@ -265,25 +205,9 @@ def track(
 
     if not sync:
         raise KslBenchError("track: say --sync to write to MLflow")
-    store = _store(storage)
+    store = open_store(storage)
     for name in store.plans():
         plan = store.read_plan(name)
         if plan is not None:
             Tracker(store, uri=uri or plan["suite"]["tracking"]["uri"]).sync(name)
             out.print(f"{name}: MLflow is up to date", markup=False)
-
-
-def _quiet_libraries() -> None:
-    """Let libraries say only what a user must know; a worker's own log files keep the rest."""
-    import logging
-    import warnings
-
-    warnings.filterwarnings("ignore")
-    os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
-    os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
-    for name in ("alembic", "mlflow", "huggingface_hub", "sacrebleu", "datasets"):
-        logging.getLogger(name).setLevel(logging.ERROR)
-
-
-if __name__ == "__main__":
-    main()

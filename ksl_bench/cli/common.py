@@ -1,0 +1,57 @@
+"""What the commands share: options, consoles, and how an error is told."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Iterable
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+from rich.console import Console
+
+if TYPE_CHECKING:  # the libraries behind it take seconds to import
+    from ksl_bench.store import Store
+
+out = Console()
+err = Console(stderr=True)
+
+SuiteArgument = Annotated[str, typer.Argument(help="Name of a suite, or path of a YAML file.")]
+SetOption = Annotated[
+    list[str] | None,
+    typer.Option("--set", metavar="PATH=VALUE", help="Change a field, e.g. train.steps=50."),
+]
+StorageOption = Annotated[
+    str | None,
+    typer.Option(
+        "--storage",
+        metavar="DIR|URI",
+        help="Where artifacts live; else $KSL_BENCH_STORAGE, else ./ksl-results.",
+    ),
+]
+JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON, for a machine.")]
+
+
+def complain(problems: Iterable[str]) -> None:
+    """Print one line a problem on stderr."""
+    for problem in problems:
+        print(f"error: {' '.join(str(problem).split())}", file=sys.stderr)
+
+
+def open_store(storage: str | None) -> Store:
+    """Return the store that an option, the environment or the default names."""
+    from ksl_bench.store import Store
+
+    return Store(storage or os.environ.get("KSL_BENCH_STORAGE") or "ksl-results")
+
+
+def quiet_libraries() -> None:
+    """Let libraries say only what a user must know; a worker's own log files keep the rest."""
+    import logging
+    import warnings
+
+    warnings.filterwarnings("ignore")
+    os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
+    os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
+    for name in ("alembic", "mlflow", "huggingface_hub", "sacrebleu", "datasets"):
+        logging.getLogger(name).setLevel(logging.ERROR)
