@@ -138,13 +138,32 @@ class TicketSpec(Spec):
     source: str | None = Field(default=None, alias="from")
     """The baseline whose tuned state is compared with the base; a criterion may need none."""
     criterion: str
+    scope: str = "input_embedding"
+    """Whose rows: `input_embedding`, `output_head`, or a pattern of names of linear modules."""
     k: Annotated[int, Field(ge=1)] | None = None
     alpha: Annotated[float, Field(gt=0, lt=1)] | None = None
 
     @model_validator(mode="after")
     def _one_size(self) -> TicketSpec:
-        if (self.k is None) == (self.alpha is None):
-            raise ValueError(f"give exactly one of k and alpha, got k={self.k}, alpha={self.alpha}")
+        if self.k is not None and self.alpha is not None:
+            raise ValueError(f"give k or alpha, not both, got k={self.k}, alpha={self.alpha}")
+        return self
+
+
+class ProbeSpec(Spec):
+    """The trained state of another baseline, scored with something changed; nothing is trained for it."""
+
+    of: str
+    """The baseline whose state it is; it must be partial tuning."""
+    change: Literal["learned", "random"] = "learned"
+    """The learned change of the rows, or a random one of the same row lengths."""
+    active_in: Literal["everywhere", "instruction", "source", "generated"] = "everywhere"
+    """Where the change acts: in the prompt outside the sentence, in the sentence, in generated text."""
+
+    @model_validator(mode="after")
+    def _something(self) -> ProbeSpec:
+        if self.change == "learned" and self.active_in == "everywhere":
+            raise ValueError("a probe changes something: give change or active_in")
         return self
 
 
@@ -161,6 +180,8 @@ class Baseline(Spec):
     ticket: TicketSpec | None = None
     train: TrainSpec
     """How it is trained; of a method that trains nothing only precision and lengths count."""
+    probe: ProbeSpec | None = None
+    """Makes it a probe of another baseline, whose method, ticket and training it then has."""
 
 
 class DecodingSpec(Spec):
@@ -213,6 +234,10 @@ class Suite(Spec):
     description: str = ""
     model: ModelSpec
     task: TaskSpec
+    conditions: dict[Name, TaskSpec] = Field(default_factory=dict)
+    """The task under several prompts, languages or samples; in YAML each gives what differs from `task`."""
+    transfer: tuple[str, ...] = ()
+    """Baselines that, tuned under one condition, are also scored under every other one."""
     seeds: tuple[int, ...] = Field(default=(0,), min_length=1)
     baselines: tuple[Baseline, ...] = Field(min_length=1)
     evaluate: EvaluateSpec = EvaluateSpec()
@@ -222,6 +247,11 @@ class Suite(Spec):
     def baseline(self, name: str) -> Baseline:
         """Return the baseline of that name, which must be in the suite."""
         return next(one for one in self.baselines if one.name == name)
+
+    @property
+    def tasks(self) -> dict[str, TaskSpec]:
+        """Return the task of every condition, by name; one that the suite does not name is `default`."""
+        return self.conditions or {"default": self.task}
 
     @model_validator(mode="after")
     def _distinct(self) -> Suite:

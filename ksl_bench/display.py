@@ -58,7 +58,8 @@ class RunDisplay:
     def _name(self, key: str) -> str:
         work = self._plan.works[key]
         verb = {"state": "train", "ticket": "select", "evaluation": "evaluate"}[work.kind]
-        return f"{verb} {work.baseline.name} (seed {work.seed})"
+        condition = f"{work.condition}, " if self._plan.suite.conditions else ""
+        return f"{verb} {work.baseline.name} ({condition}seed {work.seed})"
 
     def __call__(self, event: Event) -> None:
         """Show one event."""

@@ -12,7 +12,7 @@ from typing import Any, Literal
 
 import sacrebleu
 
-from ksl_bench.config import Baseline, EvaluateSpec, Suite, TaskSpec
+from ksl_bench.config import Baseline, EvaluateSpec, Split, Suite, TaskSpec
 from ksl_bench.lottery.criteria import CRITERIA
 from ksl_bench.methods import METHODS, build_method
 from ksl_bench.methods.base import hyperparameters
@@ -32,7 +32,6 @@ class Setting:
 
     suite: str
     model: ModelReference
-    task: TaskSpec
     evaluate: EvaluateSpec
     workers_per_run: int
     zero_stage: int
@@ -45,6 +44,10 @@ class Work:
 
     kind: Kind
     key: str
+    condition: str
+    """Name of the first condition that needs it."""
+    task: TaskSpec
+    """The task under that condition: what is tuned on, or scored under."""
     baseline: Baseline
     """The first row that needs it: of rows that share it, all agree in what the key hashes."""
     seed: int
@@ -69,10 +72,14 @@ class Work:
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """One baseline under one seed: the chain that leads to its score."""
+    """One baseline under one seed and condition: the chain that leads to its score."""
 
     baseline: str
     seed: int
+    condition: str
+    """What it was tuned under."""
+    scored_under: str
+    """The condition it is scored under: the same, unless it is a transfer."""
     evaluation_key: str
     state_key: str | None
     ticket_key: str | None
@@ -98,8 +105,8 @@ class Plan:
     setting: Setting
     rows: tuple[Row, ...]
     works: Mapping[str, Work]
-    data: Mapping[str, Any]
-    """By split: digest, origin, examples used and available."""
+    data: Mapping[str, Mapping[str, Any]]
+    """By condition and split: digest, origin, examples used and available."""
 
     def record(self) -> dict[str, Any]:
         """Return what the store keeps, so that a leaderboard needs neither data nor model."""
@@ -107,11 +114,13 @@ class Plan:
             "schema": 1,
             "suite": self.suite.model_dump(mode="json", by_alias=True),
             "model": {"name": self.setting.model.name, "revision": self.setting.model.revision},
-            "data": dict(self.data),
+            "data": {name: dict(splits) for name, splits in self.data.items()},
             "rows": [
                 {
                     "baseline": row.baseline,
                     "seed": row.seed,
+                    "condition": row.condition,
+                    "scored_under": row.scored_under,
                     "evaluation": row.evaluation_key,
                     "state": row.state_key,
                     "ticket": row.ticket_key,
@@ -125,86 +134,85 @@ class Plan:
 class _Planner:
     """Collects works by key while rows are planned."""
 
-    def __init__(self, suite: Suite, model: ModelReference, data: Mapping[str, Any]) -> None:
-        self.suite, self.model, self.data = suite, model, data
+    def __init__(self, suite: Suite, model: ModelReference) -> None:
+        self.suite, self.model = suite, model
         self.works: dict[str, Work] = {}
-        task = build_task(suite.task)
-        self.prompt = {
-            "text": task.template.text,
-            "source_language": suite.task.source_language,
-            "target_language": suite.task.target_language,
-        }
+        self.texts: dict[tuple[str, Split], _Text] = {}
+        for name, spec in suite.tasks.items():
+            for split in ("train", suite.evaluate.split):
+                self.texts[name, split] = _Text.read(spec, split)
 
-    def _add(self, kind: Kind, inputs: dict[str, Any], **fields: Any) -> str:
-        key = key_of({"kind": kind, "numerics": NUMERICS, **inputs})
-        self.works.setdefault(key, Work(kind=kind, key=key, inputs=inputs, **fields))
-        return key
+    def data(self) -> dict[str, dict[str, Any]]:
+        data: dict[str, dict[str, Any]] = {}
+        for (condition, split), text in self.texts.items():
+            data.setdefault(condition, {})[split] = text.data
+        return data
 
-    def _text(self, split: str) -> dict[str, Any]:
-        return {
-            "task": self.suite.task.name,
-            "digest": self.data[split]["digest"],
-            "prompt": self.prompt,
-        }
-
-    def row(self, baseline: Baseline, seed: int) -> Row:
-        source_key, ticket_key = self._ticket(baseline, seed)
-        method = METHODS[baseline.method]
-        state_key = self._state(baseline, seed, ticket_key) if method.trains else None
+    def row(self, baseline: Baseline, seed: int, condition: str, scored_under: str) -> Row:
+        source_key, ticket_key = self._ticket(baseline, seed, condition)
+        state_key = None
+        if METHODS[baseline.method].trains:
+            state_key = self._state(baseline, seed, condition, ticket_key)
         return Row(
             baseline=baseline.name,
             seed=seed,
-            evaluation_key=self._evaluation(baseline, seed, state_key, ticket_key),
+            condition=condition,
+            scored_under=scored_under,
+            evaluation_key=self._evaluation(baseline, seed, scored_under, state_key, ticket_key),
             state_key=state_key,
             ticket_key=ticket_key,
             source_state_key=source_key,
         )
 
-    def _method(self, baseline: Baseline) -> dict[str, Any]:
-        method = build_method(baseline.method, baseline.hyperparameters)
-        return {
-            "name": baseline.method,
-            **hyperparameters(method),
-            "precision": baseline.train.precision,
-        }
+    def _add(self, kind: Kind, condition: str, inputs: dict[str, Any], **fields: Any) -> str:
+        key = key_of({"kind": kind, "numerics": NUMERICS, **inputs})
+        if key not in self.works:
+            task = self.suite.tasks[condition]
+            work = Work(kind=kind, key=key, condition=condition, task=task, inputs=inputs, **fields)
+            self.works[key] = work
+        return key
 
-    def _state(self, baseline: Baseline, seed: int, ticket_key: str | None) -> str:
+    def _state(self, baseline: Baseline, seed: int, condition: str, ticket_key: str | None) -> str:
         # How often a run is saved does not change what it becomes.
         train = baseline.train.model_dump(mode="json", exclude={"checkpoint_every_steps"})
         inputs = {
             "base": self.model.digest,
             "train": train,
-            "text": self._text("train"),
-            "method": self._method(baseline),
+            "text": self.texts[condition, "train"].inputs,
+            "method": _method(baseline),
             "seed": seed,
             "ticket": ticket_key,
             "workers": self.suite.resources.workers_per_run,
             "zero_stage": self.suite.resources.zero_stage,
         }
-        return self._add("state", inputs, baseline=baseline, seed=seed, ticket_key=ticket_key)
+        return self._add(
+            "state", condition, inputs, baseline=baseline, seed=seed, ticket_key=ticket_key
+        )
 
-    def _ticket(self, baseline: Baseline, seed: int) -> tuple[str | None, str | None]:
+    def _ticket(
+        self, baseline: Baseline, seed: int, condition: str
+    ) -> tuple[str | None, str | None]:
         spec = baseline.ticket
         if spec is None:
             return None, None
-        criterion = CRITERIA[spec.criterion]
         source = self.suite.baseline(spec.source) if spec.source else None
-        source_key = self._state(source, seed, None) if source else None
+        source_key = self._state(source, seed, condition, None) if source else None
         inputs: dict[str, Any] = {
             "base": self.model.digest,
             "criterion": spec.criterion,
+            "scope": spec.scope,
             "k": spec.k,
             "alpha": spec.alpha,
             "state": source_key,
             "precision": baseline.train.precision,
+            "text": self.texts[condition, "train"].inputs,
+            "max_seq_length": baseline.train.max_seq_length,
         }
-        if criterion.needs_counts:
-            inputs["text"] = self._text("train")
-            inputs["max_seq_length"] = baseline.train.max_seq_length
-        if criterion.needs_seed:
+        if "seed" in CRITERIA[spec.criterion].needs:
             inputs["seed"] = seed
         key = self._add(
             "ticket",
+            condition,
             inputs,
             baseline=baseline,
             seed=seed,
@@ -214,26 +222,70 @@ class _Planner:
         return source_key, key
 
     def _evaluation(
-        self, baseline: Baseline, seed: int, state_key: str | None, ticket_key: str | None
+        self,
+        baseline: Baseline,
+        seed: int,
+        condition: str,
+        state_key: str | None,
+        ticket_key: str | None,
     ) -> str:
-        evaluate = self.suite.evaluate
+        evaluate, probe = self.suite.evaluate, baseline.probe
         inputs = {
             "base": self.model.digest,
-            "method": self._method(baseline),
+            "method": _method(baseline),
             "state": state_key,
             "ticket": ticket_key,
-            "text": self._text(evaluate.split),
+            "text": self.texts[condition, evaluate.split].inputs,
             "evaluate": evaluate.model_dump(mode="json"),
             "sacrebleu": sacrebleu.__version__,
         }
+        if probe is not None:
+            inputs["probe"] = {**probe.model_dump(mode="json", exclude={"of"}), "seed": seed}
         return self._add(
             "evaluation",
+            condition,
             inputs,
             baseline=baseline,
             seed=seed,
             state_key=state_key,
             ticket_key=ticket_key,
         )
+
+
+@dataclass(frozen=True, slots=True)
+class _Text:
+    """One split of one condition: what of it enters keys, and what is told of it."""
+
+    inputs: dict[str, Any]
+    data: dict[str, Any]
+
+    @classmethod
+    def read(cls, spec: TaskSpec, split: Split) -> _Text:
+        task = build_task(spec)
+        examples = task.read(split)
+        prompt = {
+            "text": task.template.text,
+            "source_language": spec.source_language,
+            "target_language": spec.target_language,
+        }
+        return cls(
+            inputs={"task": spec.name, "digest": examples.digest, "prompt": prompt},
+            data={
+                "digest": examples.digest,
+                "origin": examples.origin,
+                "examples": len(examples.items),
+                "available": examples.available,
+            },
+        )
+
+
+def _method(baseline: Baseline) -> dict[str, Any]:
+    method = build_method(baseline.method, baseline.hyperparameters)
+    return {
+        "name": baseline.method,
+        **hyperparameters(method),
+        "precision": baseline.train.precision,
+    }
 
 
 def make_plan(suite: Suite, model: ModelReference) -> Plan:
@@ -246,27 +298,21 @@ def make_plan(suite: Suite, model: ModelReference) -> Plan:
     Raises:
         DataError: If a split cannot be read.
     """
-    task = build_task(suite.task)
-    data = {}
-    for split in ("train", suite.evaluate.split):
-        examples = task.read(split)
-        data[split] = {
-            "digest": examples.digest,
-            "origin": examples.origin,
-            "examples": len(examples.items),
-            "available": examples.available,
-        }
-    planner = _Planner(suite, model, data)
+    planner = _Planner(suite, model)
     rows = tuple(
-        planner.row(baseline, seed) for seed in suite.seeds for baseline in suite.baselines
+        planner.row(baseline, seed, condition, scored_under)
+        for condition in suite.tasks
+        for seed in suite.seeds
+        for baseline in suite.baselines
+        for scored_under in suite.tasks
+        if scored_under == condition or baseline.name in suite.transfer
     )
     setting = Setting(
         suite=suite.name,
         model=model,
-        task=suite.task,
         evaluate=suite.evaluate,
         workers_per_run=suite.resources.workers_per_run,
         zero_stage=suite.resources.zero_stage,
         device_price_per_hour=suite.resources.price_per_device_hour,
     )
-    return Plan(suite, setting, rows, planner.works, data)
+    return Plan(suite, setting, rows, planner.works, planner.data())

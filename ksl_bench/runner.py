@@ -18,8 +18,9 @@ from ksl_bench.estimate import MEAN_TOKENS, estimate
 from ksl_bench.evaluation.metrics import check_tokenizer_files
 from ksl_bench.lottery.criteria import CRITERIA
 from ksl_bench.methods import METHODS
-from ksl_bench.models import find_model, load_tokenizer, skeleton
+from ksl_bench.models import find_model, skeleton
 from ksl_bench.plan import Plan, make_plan
+from ksl_bench.preflight import check_model
 from ksl_bench.registry import Registry
 from ksl_bench.store import Store
 from ksl_bench.suite import available, load_suite, read_yaml
@@ -56,7 +57,7 @@ def run_suite(
     tracking_uri(store, suite.tracking.uri)
     store.check_writable()
     plan = make_plan(suite, find_model(suite.model))
-    check_vocabulary(plan)
+    check_model(plan)
     if address is None:
         cluster.check_this_machine(suite.resources)
     execution = Execution(plan, store, retry=retry)
@@ -148,31 +149,6 @@ class _TrackingThread:
             self._console.print("Results are complete; later: ksl-bench track --sync", markup=False)
 
 
-def check_vocabulary(plan: Plan) -> None:
-    """Check what needs the model's configuration and tokenizer: sizes of tickets, room for tokens.
-
-    Raises:
-        KslBenchError: With every problem, each with its path in the suite.
-    """
-    model = skeleton(plan.setting.model)
-    load_tokenizer(plan.setting.model)
-    vocabulary = model.get_input_embeddings().num_embeddings
-    room = getattr(model.config, "max_position_embeddings", None)
-    problems = [
-        f"baselines.{one.name}.ticket.k: must be <= {vocabulary} (the vocabulary), got {one.ticket.k}"
-        for one in plan.suite.baselines
-        if one.ticket is not None and one.ticket.k is not None and one.ticket.k > vocabulary
-    ]
-    problems += [
-        f"baselines.{one.name}.train.max_seq_length: must be <= {room} (the model's positions), got "
-        f"{one.train.max_seq_length}"
-        for one in plan.suite.baselines
-        if room is not None and METHODS[one.method].trains and one.train.max_seq_length > room
-    ]
-    if problems:
-        raise KslBenchError(problems)
-
-
 def describe_plan(name: str, assignments: Sequence[str]) -> dict[str, Any]:
     """Describe what a suite would do, from configurations alone.
 
@@ -187,7 +163,11 @@ def describe_plan(name: str, assignments: Sequence[str]) -> dict[str, Any]:
         plan = make_plan(suite, reference)
     except KslBenchError as error:  # the text may not be at hand yet; shapes still tell a lot
         data_problem = error.problems[0]
-    examples = plan.data["train"]["examples"] if plan else suite.task.train_size
+    examples = (
+        max(data["train"]["examples"] for data in plan.data.values())
+        if plan
+        else suite.task.train_size
+    )
     rows = []
     for baseline in suite.baselines:
         one = estimate(

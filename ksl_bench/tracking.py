@@ -127,7 +127,8 @@ class Tracker:
             for run in page:
                 tags = run.data.tags
                 found[
-                    tags.get(EVALUATION_TAG, ""), f"{tags.get('baseline')} {tags.get('seed')}"
+                    tags.get(EVALUATION_TAG, ""),
+                    f"{tags.get('baseline')} {tags.get('seed')} {tags.get('condition')}",
                 ] = run
             token = page.token
             if not token:
@@ -137,9 +138,7 @@ class Tracker:
         if run is not None and run.info.status == row.run_status == "FINISHED":
             return
         if run is None:
-            run = self._client.create_run(
-                experiment, run_name=f"{row.baseline} seed {row.seed}", tags=row.tags()
-            )
+            run = self._client.create_run(experiment, run_name=row.name, tags=row.tags())
             self._log_params(run.info.run_id, row.parameters())
         run_id = run.info.run_id
         self._log_steps(run_id, row, int(run.data.tags.get(LOGGED_TAG, "0")))
@@ -200,7 +199,10 @@ class _Row:
     ) -> None:
         self._store, self._plan, self._row, self._recipe = store, plan, row, recipe
         self.baseline, self.seed = str(row["baseline"]), int(row["seed"])
-        self.identity = (str(row["evaluation"]), f"{self.baseline} {self.seed}")
+        self.identity = (
+            str(row["evaluation"]),
+            f"{self.baseline} {self.seed} {row['condition']}",
+        )
         evaluation = store.record("evaluation", row["evaluation"])
         finished = evaluation is not None and evaluation["status"] == "finished"
         self.result = evaluation if finished else None
@@ -216,6 +218,15 @@ class _Row:
                     return "skipped", f"the source of its ticket is {record['status']}"
                 return str(record["status"]), str(record["reason"] or "")
         return "running", ""
+
+    @property
+    def name(self) -> str:
+        """Return what the run is called in MLflow."""
+        condition, scored_under = self._row["condition"], self._row["scored_under"]
+        named = self._plan["suite"]["conditions"]
+        where = f" {condition}" if named else ""
+        where += f" under {scored_under}" if scored_under != condition else ""
+        return f"{self.baseline}{where} seed {self.seed}"
 
     @property
     def begun(self) -> bool:
@@ -235,6 +246,8 @@ class _Row:
         """Return the same tags for every run, so that sorting and filtering work."""
         ticket = self._recipe.get("ticket") or {}
         suite = self._plan["suite"]
+        scored_under = self._row["scored_under"]
+        task = (suite["conditions"] or {}).get(scored_under, suite["task"])
         return {
             "suite": suite["name"],
             "baseline": self.baseline,
@@ -242,7 +255,9 @@ class _Row:
             "seed": str(self.seed),
             "k": str(ticket.get("k") or ""),
             "criterion": str(ticket.get("criterion") or ""),
-            "prompt": str(suite["task"]["prompt"])[:200],
+            "condition": str(self._row["condition"]),
+            "scored_under": str(scored_under),
+            "prompt": str(task["prompt"])[:200],
             "status": self.status,
             "reason": self.reason,
             EVALUATION_TAG: str(self._row["evaluation"]),

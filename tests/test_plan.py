@@ -104,6 +104,52 @@ def test_a_plan_survives_json(tiny):
 
     record = plan(tiny).record()
     assert json.loads(json.dumps(record)) == json.loads(json.dumps(record, sort_keys=True))
-    assert {"baseline", "seed", "evaluation", "state", "ticket", "source_state"} == set(
-        record["rows"][0]
-    )
+    assert {"evaluation", "state", "ticket", "source_state"} | {
+        *("baseline", "seed", "condition", "scored_under")
+    } == set(record["rows"][0])
+
+
+CONDITIONS = "conditions={explicit: {prompt: explicit}, response: {prompt: response}}"
+
+
+def test_conditions_share_nothing_that_reads_the_prompt(tiny):
+    made = plan(tiny, CONDITIONS)
+    assert len(made.rows) == 2 * len(plan(tiny).rows)
+    assert set(plan(tiny).works) < set(made.works)
+    by_name = {(row.baseline, row.condition): row for row in made.rows}
+    for name in ("base", "lora"):
+        one, other = by_name[name, "explicit"], by_name[name, "response"]
+        assert one.evaluation_key != other.evaluation_key
+
+
+def test_a_transfer_scores_a_state_of_one_condition_under_the_other(tiny):
+    made = plan(tiny, CONDITIONS, "transfer=[ks_partial_k18]")
+    moved = [row for row in made.rows if row.condition != row.scored_under]
+    assert {(one.baseline, one.condition, one.scored_under) for one in moved} == {
+        ("ks_partial_k18", "explicit", "response"),
+        ("ks_partial_k18", "response", "explicit"),
+    }
+    for row in moved:
+        (home,) = (
+            one
+            for one in made.rows
+            if (one.baseline, one.condition, one.scored_under)
+            == (row.baseline, row.condition, row.condition)
+        )
+        assert (row.state_key, row.ticket_key) == (home.state_key, home.ticket_key)
+        assert row.evaluation_key != home.evaluation_key
+        assert made.works[row.evaluation_key].task == made.suite.tasks[row.scored_under]
+        assert made.works[row.state_key].task == made.suite.tasks[row.condition]
+
+
+def test_a_probe_scores_the_state_of_what_it_probes_and_trains_nothing(tiny):
+    listed = "baselines=[embedding, ks_partial_k18, random_change_k18, ks_k18_only_source]"
+    made = plan(tiny, listed)
+    probed = keys(made, "ks_partial_k18")
+    evaluations = {probed.evaluation_key}
+    for name in ("random_change_k18", "ks_k18_only_source"):
+        row = keys(made, name)
+        assert (row.state_key, row.ticket_key) == (probed.state_key, probed.ticket_key)
+        evaluations.add(row.evaluation_key)
+    assert len(evaluations) == 3
+    assert [work.kind for work in made.works.values()].count("state") == 2

@@ -32,6 +32,7 @@ def store(tmp_path):
             "suite": {
                 "name": "mine",
                 "task": {"prompt": "explicit"},
+                "conditions": {},
                 "tracking": {"experiment": None},
                 "baselines": [{**recipe, "ticket": None}],
             },
@@ -40,6 +41,8 @@ def store(tmp_path):
                 {
                     "baseline": "lora",
                     "seed": 0,
+                    "condition": "default",
+                    "scored_under": "default",
                     "evaluation": key("evaluation"),
                     "state": key("state"),
                     "ticket": None,

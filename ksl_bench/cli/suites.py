@@ -71,9 +71,10 @@ def run(
 
 
 def _show(rows: Any, name: str) -> None:
-    from ksl_bench.leaderboard import as_table, reasons
+    from ksl_bench.leaderboard import as_tables, reasons
 
-    out.print(as_table(rows, title=name))
+    for table in as_tables(rows, title=name):
+        out.print(table)
     for line in reasons(rows):
         out.print(line, style="red", markup=False)
 

@@ -13,6 +13,8 @@ import torch
 from torch import Tensor
 from transformers import PreTrainedTokenizerBase
 
+from ksl_bench.errors import DataError
+
 IGNORED = -100
 """Label of a position that bears no loss (PyTorch's convention for cross entropy)."""
 
@@ -56,6 +58,31 @@ def encode(
         response_ids = [*response_ids, eos]
     room = max(1, max_seq_length - len(prompt_ids))
     return Encoded(tuple(prompt_ids), tuple(response_ids[:room]), len(response_ids) > room)
+
+
+def in_span(
+    tokenizer: PreTrainedTokenizerBase, prompt: str, span: tuple[int, int]
+) -> tuple[list[int], list[bool]]:
+    """Tell which tokens of a prompt lie in a part of its text.
+
+    A token that reaches into the part belongs to it; special tokens belong to none.
+
+    Args:
+        tokenizer: Of the base model; one with offsets, as all fast ones are.
+        prompt: Rendered prompt.
+        span: Begin and end of the part, in characters.
+
+    Returns:
+        The prompt's ids, and for each whether it lies in the part.
+
+    Raises:
+        DataError: If the tokenizer knows no offsets.
+    """
+    if not tokenizer.is_fast:
+        raise DataError("telling prompt from sentence needs a fast tokenizer, which knows offsets")
+    encoded = tokenizer(prompt, return_offsets_mapping=True)
+    inside = [start < span[1] and end > span[0] for start, end in encoded["offset_mapping"]]
+    return list(encoded["input_ids"]), inside
 
 
 def token_counts(examples: Sequence[Encoded], *, vocabulary: int) -> Tensor:

@@ -30,6 +30,16 @@ class Template:
         """Return the names in braces."""
         return {name for _, name, _, _ in string.Formatter().parse(self.text) if name is not None}
 
+    def span(self, values: Mapping[str, str], field: str) -> tuple[int, int]:
+        """Return where a field stands in the rendered prompt, its first time: begin and end."""
+        begin = 0
+        for literal, name, _, _ in string.Formatter().parse(self.text):
+            begin += len(literal)
+            if name == field:
+                return begin, begin + len(values[field])
+            begin += len(values[name]) if name is not None else 0
+        raise ValueError(f"{self.name} has no {{{field}}}")
+
     def render(self, values: Mapping[str, str]) -> str:
         """Fill in the fields."""
         return self.text.format_map(values)
@@ -49,6 +59,8 @@ _TEMPLATES = {
         "### Instruction:\nTranslate the following text from {source_language} to "
         "{target_language}.\n\n### Input:\n{source}\n\n### Response:\n"
     ),
+    # Its frame alone, a quarter of its length: no instruction says what to do with the input.
+    "response": "### Input:\n{source}\n\n### Response:\n",
     "bare": "{source}\n",
     # The same request in other words: what of a ticket belongs to the wording?
     "paraphrase": (

@@ -38,6 +38,7 @@ def generate(
     *,
     decoding: DecodingSpec,
     worker: Worker,
+    before_batch: Callable[[list[int], int], None] = lambda indices, length: None,
     on_batch: Callable[[int], None] = lambda done: None,
 ) -> list[Output]:
     """Generate one output a prompt, greedily or by beam search; a collective call.
@@ -48,6 +49,7 @@ def generate(
         prompts: Rendered prompts.
         decoding: Beams, token limit, batch size.
         worker: Which rank this is.
+        before_batch: Told which prompts come next, and to what length they are padded on the left.
         on_batch: Told how many prompts this rank has done.
 
     Returns:
@@ -70,6 +72,7 @@ def generate(
         worker.rank :: worker.world_size
     ]:
         inputs, mask = _pad_left([ids[index] for index in batch], config.pad_token_id)
+        before_batch(batch, inputs.shape[1])
         generated: Any = model.generate(  # type: ignore[operator]
             input_ids=inputs.to(worker.device),
             attention_mask=mask.to(worker.device),

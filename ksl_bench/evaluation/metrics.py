@@ -79,6 +79,27 @@ def tokenizer_file(name: str) -> Path | None:
     return Path(SACREBLEU_DIR) / "models" / _MODELS[name] if name in _MODELS else None
 
 
+class _PlainScores:
+    """Makes every score a float.
+
+    Of resamples sacrebleu returns NumPy's float32, but 0.0 where nothing matches: its interval over a
+    mixture of both, as short or empty hypotheses give, is a TypeError (2.6).
+    """
+
+    def _compute_score_from_stats(self, stats: Any) -> Any:
+        score = super()._compute_score_from_stats(stats)  # type: ignore[misc]
+        score.score = float(score.score)
+        return score
+
+
+class _Bleu(_PlainScores, BLEU):
+    pass
+
+
+class _Chrf(_PlainScores, CHRF):
+    pass
+
+
 def score_corpus(
     metric: str,
     hypotheses: Sequence[str],
@@ -100,11 +121,11 @@ def score_corpus(
         The score of the whole corpus, with sacrebleu's bootstrap interval.
     """
     if metric == "chrf":
-        scorer: Any = CHRF()
+        scorer: Any = _Chrf()
     elif metric == "bleu":
-        scorer = BLEU(tokenize=_TOKENIZERS.get(language), force=True)
+        scorer = _Bleu(tokenize=_TOKENIZERS.get(language), force=True)
     else:
-        scorer = BLEU(tokenize=metric.removeprefix("spbleu_"), force=True)
+        scorer = _Bleu(tokenize=metric.removeprefix("spbleu_"), force=True)
     score = scorer.corpus_score(list(hypotheses), [list(references)], n_bootstrap=bootstrap_samples)
     # sacrebleu's interval is centred on the mean of the resamples, which a score of 0 or 100 may miss.
     low, high = score._mean - score._ci, score._mean + score._ci

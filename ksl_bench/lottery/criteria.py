@@ -1,82 +1,30 @@
-"""Criteria: how rows are put in order, best first, and how a ticket's size is fixed.
+"""Criteria: how rows are put in order, best first.
 
 A criterion is one function and one line in the registry. It sees the evidence and returns the rows that
-are eligible in order; `select` cuts that order at k, or at alpha.
+are eligible in order; `selection.select` cuts that order at k, or at alpha.
 
-Shapes: V vocabulary, D model width, K selected rows.
+Shapes: V rows (vocabulary), D values a row (model width).
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import cached_property
+from typing import Literal
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from ksl_bench.errors import TicketError
-from ksl_bench.lottery.kstest import Floats, exact_p_values, ks_heights, moved_rows
+from ksl_bench.lottery.evidence import Evidence
 from ksl_bench.registry import Registry
 
-NORM_ROWS = 32
-"""Rows whose change is held in float64 at a time."""
+MATCHES = 3
+"""Tokens of nearest frequency among which the matched control draws one."""
 
-
-@dataclass(frozen=True, eq=False)
-class Evidence:
-    """What a criterion may look at; what is derived is computed once, when it is asked for.
-
-    The plan gives what the criterion says it needs, so criteria only assert that it is here.
-    """
-
-    before_VD: Tensor | None = None
-    """Rows of the base model, float32; None where a criterion looks at counts alone."""
-    after_VD: Tensor | None = None
-    """The same rows after tuning, float32; None where nothing was tuned."""
-    counts_V: Tensor | None = None
-    """How often each token stands at an input position in tuning, int64."""
-    seed: int = 0
-
-    def pair(self) -> tuple[Tensor, Tensor]:
-        """Return the rows before and after tuning, each of shape (V, D)."""
-        assert self.before_VD is not None
-        assert self.after_VD is not None
-        return self.before_VD, self.after_VD
-
-    @property
-    def tuned(self) -> bool:
-        """Whether there is a before and an after to compare."""
-        return self.before_VD is not None and self.after_VD is not None
-
-    @cached_property
-    def moved_V(self) -> Tensor:
-        """Whether any bit of a row has changed, bool, on the CPU."""
-        return moved_rows(*self.pair()).cpu()
-
-    @cached_property
-    def heights_V(self) -> Tensor:
-        """KS statistic of every row as the integer h of h / D, int64, on the CPU."""
-        return ks_heights(*self.pair()).cpu()
-
-    @cached_property
-    def p_values_V(self) -> Floats:
-        """Exact p-value of every row; before and after are paired, so it ranks and tests nothing."""
-        before_VD, _ = self.pair()
-        return exact_p_values(self.heights_V, before_VD.shape[1])
-
-    @cached_property
-    def l2_V(self) -> Tensor:
-        """Length of every row's change, float64, on the CPU."""
-        before_VD, after_VD = self.pair()
-        # Written in place: small results kept between large temporaries would fragment the heap.
-        norms_V = torch.zeros(len(before_VD), dtype=torch.float64, device=before_VD.device)
-        for start in range(0, len(before_VD), NORM_ROWS):
-            rows = slice(start, start + NORM_ROWS)
-            change_RD = after_VD[rows].double() - before_VD[rows]
-            norms_V[rows] = change_RD.square_().sum(dim=1).sqrt_()
-        return norms_V.cpu()
+Need = Literal["tuned", "counts", "gradient", "template", "tokenizer", "languages", "seed"]
+"""What a criterion looks at beside the base; the plan sees to it that it is there."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,22 +34,13 @@ class Criterion:
     description: str
     rank: Callable[[Evidence], Tensor]
     """From the evidence to the eligible row ids, int64, on the CPU, best first."""
-    needs_tuned: bool = False
-    needs_counts: bool = False
-    needs_seed: bool = False
+    needs: frozenset[Need] = frozenset()
     takes_alpha: bool = False
     """Whether it has p-values to hold against alpha."""
-
-
-@dataclass(frozen=True, slots=True)
-class Selection:
-    """The rows of a ticket, best first."""
-
-    token_ids: list[int]
-    distances: list[float] | None
-    """KS distance of each row; None where nothing was tuned."""
-    p_values: list[float] | None
-    l2: list[float] | None
+    own_size: bool = False
+    """Whether it names its rows itself, so that k may be left out."""
+    tokens_only: bool = True
+    """Whether rows must be tokens; else it works on any linear weight."""
 
 
 def by_ks(evidence: Evidence) -> Tensor:
@@ -112,103 +51,170 @@ def by_ks(evidence: Evidence) -> Tensor:
     return torch.from_numpy(rows[np.lexsort((rows, -l2, -heights))])
 
 
+def by_l2(evidence: Evidence) -> Tensor:
+    """Order the rows that moved by the length of their change, ties by id."""
+    return _falling(evidence.l2_V, evidence.moved_V)
+
+
+def by_cosine(evidence: Evidence) -> Tensor:
+    """Order the rows that moved by how far they turned, 1 - cosine, ties by id."""
+    before_VD, after_VD = evidence.pair()
+    turned_V = 1.0 - torch.cosine_similarity(before_VD, after_VD, dim=1)
+    return _falling(turned_V.double().cpu(), evidence.moved_V)
+
+
+def by_gradient(evidence: Evidence) -> Tensor:
+    """Order the rows that have a gradient by its length, ties by id."""
+    assert evidence.gradient_V is not None
+    return _falling(evidence.gradient_V, evidence.gradient_V > 0)
+
+
 def by_frequency(evidence: Evidence) -> Tensor:
     """Order the rows seen in tuning by their count, ties by id."""
-    assert evidence.counts_V is not None
-    counts = evidence.counts_V.numpy(force=True)
-    seen = counts.nonzero()[0]
-    return torch.from_numpy(seen[np.lexsort((seen, -counts[seen]))])
+    counts_V = _counts(evidence)
+    return _falling(counts_V, counts_V > 0)
+
+
+def template_tokens(evidence: Evidence) -> Tensor:
+    """Take the tokens of the prompt outside the sentence, by their count, ties by id."""
+    return _falling(_counts(evidence), _template(evidence))
+
+
+def ks_without_template(evidence: Evidence) -> Tensor:
+    """Order as `by_ks` does, and leave out the tokens of the prompt outside the sentence."""
+    order = by_ks(evidence)
+    return order[~_template(evidence)[order]]
+
+
+def frequency_matched(evidence: Evidence) -> Tensor:
+    """For each row of the KS ticket of k draw another token that is about as frequent.
+
+    The ticket's rows take turns, the most frequent first: each draws among the `MATCHES` unused tokens
+    outside the ticket whose log count is nearest to its own.
+    """
+    assert evidence.k is not None
+    counts, ticket = _counts(evidence), by_ks(evidence)[: evidence.k]
+    free = (counts > 0).index_fill(0, ticket, False).nonzero().squeeze(-1).tolist()
+    log_counts = counts.double().log1p()
+    draw = np.random.default_rng(evidence.seed)
+    chosen: list[int] = []
+    for row in sorted(ticket.tolist(), key=lambda one: (-int(counts[one]), one)):
+        if not free:
+            break
+        free.sort(key=lambda one: (abs(float(log_counts[one] - log_counts[row])), one))
+        chosen.append(free.pop(int(draw.integers(min(MATCHES, len(free))))))
+    return torch.tensor(chosen, dtype=torch.int64)
 
 
 def by_chance(evidence: Evidence) -> Tensor:
-    """Shuffle the rows seen in tuning, by the seed."""
+    """Shuffle the rows seen in tuning, or all rows where rows are no tokens, by the seed."""
+    counts_V = evidence.counts_V
+    if counts_V is None:
+        assert evidence.before_VD is not None
+        eligible = torch.arange(len(evidence.before_VD))
+    else:
+        eligible = counts_V.cpu().nonzero().squeeze(-1)
+    order = np.random.default_rng(evidence.seed).permutation(len(eligible))
+    return eligible[torch.from_numpy(order)]
+
+
+def only_bos(evidence: Evidence) -> Tensor:
+    """Take the token that begins every text."""
+    if evidence.bos_id is None:
+        raise TicketError("the tokenizer has no token that begins a text (BOS)")
+    return torch.tensor([evidence.bos_id])
+
+
+def as_published(evidence: Evidence) -> Tensor:
+    """Take the paper's own ticket for these languages."""
+    if evidence.published_ids is None:
+        raise TicketError("the paper published no ticket for this tokenizer and these languages")
+    return torch.tensor(evidence.published_ids)
+
+
+def _counts(evidence: Evidence) -> Tensor:
     assert evidence.counts_V is not None
-    seen = evidence.counts_V.cpu().nonzero().squeeze(-1)
-    order = np.random.default_rng(evidence.seed).permutation(len(seen))
-    return seen[torch.from_numpy(order)]
+    return evidence.counts_V.cpu()
+
+
+def _template(evidence: Evidence) -> Tensor:
+    assert evidence.template_V is not None
+    return evidence.template_V.cpu()
+
+
+def _falling(values_V: Tensor, eligible_V: Tensor) -> Tensor:
+    """Return the eligible rows, the largest value first, ties by id."""
+    rows = eligible_V.cpu().nonzero().squeeze(-1).numpy()
+    return torch.from_numpy(rows[np.lexsort((rows, -values_V.numpy(force=True)[rows]))])
 
 
 CRITERIA: Registry[Criterion] = Registry(
     "criterion",
     {
         "ks": Criterion(
-            "Kolmogorov-Smirnov test of each row before and after tuning (KS-Lottery)",
+            "Kolmogorov-Smirnov test of each row before and after tuning (KS-Lottery); k rows, or alpha",
             by_ks,
-            needs_tuned=True,
+            needs=frozenset({"tuned"}),
             takes_alpha=True,
+            tokens_only=False,
+        ),
+        "l2": Criterion(
+            "length of a row's change in tuning",
+            by_l2,
+            needs=frozenset({"tuned"}),
+            tokens_only=False,
+        ),
+        "cosine": Criterion(
+            "how far a row turned in tuning, 1 - cosine",
+            by_cosine,
+            needs=frozenset({"tuned"}),
+            tokens_only=False,
+        ),
+        "gradient": Criterion(
+            "length of a row's gradient in the base, over one pass of the tuning text; nothing is tuned",
+            by_gradient,
+            needs=frozenset({"gradient"}),
+            tokens_only=False,
         ),
         "frequency": Criterion(
             "how often a token stands at an input position in tuning",
             by_frequency,
-            needs_counts=True,
+            needs=frozenset({"counts"}),
+        ),
+        "template": Criterion(
+            "the tokens of the prompt outside the sentence; all of them, or the k most frequent",
+            template_tokens,
+            needs=frozenset({"counts", "template"}),
+            own_size=True,
+        ),
+        "ks_without_template": Criterion(
+            "as ks, without the tokens of the prompt outside the sentence",
+            ks_without_template,
+            needs=frozenset({"tuned", "template"}),
+            takes_alpha=True,
+        ),
+        "frequency_matched": Criterion(
+            "control: for each row of the KS ticket another token about as frequent",
+            frequency_matched,
+            needs=frozenset({"tuned", "counts", "seed"}),
         ),
         "random": Criterion(
-            "a random choice among the tokens seen in tuning",
+            "control: a random choice among the tokens seen in tuning",
             by_chance,
-            needs_counts=True,
-            needs_seed=True,
+            needs=frozenset({"counts", "seed"}),
+            tokens_only=False,
+        ),
+        "bos": Criterion(
+            "control: the token that begins every text, alone",
+            only_bos,
+            needs=frozenset({"tokenizer"}),
+            own_size=True,
+        ),
+        "published": Criterion(
+            "the tickets of the paper (its Table 11), for LLaMA's tokenizer and six languages from English",
+            as_published,
+            needs=frozenset({"tokenizer", "languages"}),
+            own_size=True,
         ),
     },
 )
-
-
-def select(
-    criterion: Criterion, evidence: Evidence, *, k: int | None, alpha: float | None
-) -> Selection:
-    """Cut a criterion's order at k rows, or at the rows whose p-value is below alpha.
-
-    Args:
-        criterion: Orders the eligible rows.
-        evidence: What it looks at.
-        k: How many rows; give this or alpha.
-        alpha: Bound of the p-value, for a criterion that has p-values.
-
-    Returns:
-        The rows, with D, p and the length of the change where something was tuned.
-
-    Raises:
-        TicketError: If fewer rows are eligible than k, none is below alpha, the criterion has no
-            p-values, or the rows before and after cannot be compared.
-    """
-    assert (k is None) != (alpha is None)
-    try:
-        order = criterion.rank(evidence)
-        if alpha is not None:
-            return _selection(evidence, _below(order, criterion, evidence, alpha))
-        assert k is not None
-        return _selection(evidence, _first(order, criterion, k))
-    except ValueError as error:
-        raise TicketError(f"rows cannot be compared: {error}") from None
-
-
-def _first(order: Tensor, criterion: Criterion, k: int) -> Tensor:
-    if k < 1:
-        raise TicketError(f"k must be >= 1, got {k}")
-    if k > len(order):
-        what = "moved" if criterion.needs_tuned else "were seen in tuning"
-        raise TicketError(f"k={k}, but only {len(order)} rows {what}")
-    return order[:k]
-
-
-def _below(order: Tensor, criterion: Criterion, evidence: Evidence, alpha: float) -> Tensor:
-    if not criterion.takes_alpha:
-        raise TicketError(f"alpha={alpha:g}: this criterion has no p-values; give k")
-    if not len(order):
-        raise TicketError(f"alpha={alpha:g}, but no row moved")
-    p_values = evidence.p_values_V[order.numpy()]
-    if not (p_values < alpha).any():
-        raise TicketError(f"no row has p < {alpha:g}; the smallest is {p_values.min():.3g}")
-    return order[torch.from_numpy(p_values < alpha)]
-
-
-def _selection(evidence: Evidence, chosen: Tensor) -> Selection:
-    ids: list[int] = chosen.tolist()
-    if not evidence.tuned:
-        return Selection(ids, None, None, None)
-    width = evidence.pair()[0].shape[1]
-    return Selection(
-        token_ids=ids,
-        distances=(evidence.heights_V[chosen].double() / width).tolist(),
-        p_values=evidence.p_values_V[chosen.numpy()].tolist(),
-        l2=evidence.l2_V[chosen].tolist(),
-    )

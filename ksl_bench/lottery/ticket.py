@@ -22,7 +22,7 @@ from pydantic import ConfigDict, Field, TypeAdapter, ValidationError
 from torch import Tensor
 
 from ksl_bench.errors import TicketError
-from ksl_bench.lottery.criteria import Selection
+from ksl_bench.lottery.selection import Selection, Tests
 from ksl_bench.lottery.ticket_file import SCHEMA, decode, encode
 
 Values = Literal["none", "transferred", "trained"]
@@ -60,6 +60,10 @@ class TicketRow:
     """Exact p-value. Before and after are paired, so it ranks rows and tests nothing."""
     l2: Annotated[float, Field(ge=0.0)] | None
     """Length of the row's change."""
+    count: Annotated[int, Field(ge=0)] | None = None
+    """How often it stands at an input position of the tuning text; None where no text was looked at."""
+    template: bool | None = None
+    """Whether it stands in the prompt outside the sentence; None where no prompt was looked at."""
 
 
 @dataclass(frozen=True)
@@ -80,6 +84,7 @@ class Header:
     source_state: str | None
     values: Values
     rows: list[TicketRow]
+    tests: Tests | None = None
 
 
 HEADER: TypeAdapter[Header] = TypeAdapter(Header)
@@ -95,7 +100,7 @@ class Ticket:
     """`matrix_digest` of the base matrix."""
     tokenizer_digest: str | None
     tensor: str
-    """Which matrix: `input_embedding`."""
+    """Which rows: `input_embedding`, `output_head`, or a pattern of names of linear modules."""
     criterion: str
     alpha: float | None
     k: int
@@ -105,6 +110,8 @@ class Ticket:
     """What `row_values` are: absent, the tuned matrix's rows, or rows trained for this ticket."""
     rows: tuple[TicketRow, ...]
     """Best first."""
+    tests: Tests | None = None
+    """What a test at alpha would reject among all rows; None where nothing was tuned."""
     row_values: Tensor | None = None
     """float32, shape (K, D)."""
 
@@ -145,6 +152,7 @@ class Ticket:
             "k": self.k,
             "source_state": self.source_state,
             "values": self.values,
+            "tests": None if self.tests is None else asdict(self.tests),
             "rows": [asdict(row) for row in self.rows],
         }
 
@@ -266,16 +274,22 @@ def rows_of(
         selection: Rows, best first.
         tokens: From ids to text, as a tokenizer's `convert_ids_to_tokens`; None where there is no token.
     """
-    count = len(selection.token_ids)
-    empty: list[float | None] = [None] * count
+    rows = len(selection.token_ids)
+    empty: list[float | None] = [None] * rows
+    empty_counts: list[int | None] = [None] * rows
+    empty_flags: list[bool | None] = [None] * rows
     return tuple(
-        TicketRow(token_id=one, token=token or "", D=distance, p=p, l2=l2)
-        for one, token, distance, p, l2 in zip(
+        TicketRow(
+            token_id=one, token=token or "", D=distance, p=p, l2=l2, count=count, template=template
+        )
+        for one, token, distance, p, l2, count, template in zip(
             selection.token_ids,
             tokens(selection.token_ids),
             selection.distances or empty,
             selection.p_values or empty,
             selection.l2 or empty,
+            selection.counts or empty_counts,
+            selection.template or empty_flags,
             strict=True,
         )
     )

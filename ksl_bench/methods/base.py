@@ -11,7 +11,7 @@ Shapes: V vocabulary, D model width, K ticket rows.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, ClassVar, Protocol
+from typing import Any, ClassVar, Literal, Protocol
 
 import torch
 from pydantic import ConfigDict
@@ -23,6 +23,10 @@ from ksl_bench.lottery.ticket import Ticket
 
 STRICT = ConfigDict(extra="forbid", allow_inf_nan=False)
 """How a method's hyperparameters are validated: an unknown field is an error."""
+
+
+Sides = Literal["named", "both"]
+"""Of tied embeddings: the side that a method or a ticket names, or both. Untied, they are the same."""
 
 
 class Method(Protocol):
@@ -73,19 +77,6 @@ def untie(model: PreTrainedModel) -> None:
     embedding = model.get_input_embeddings()
     embedding.weight = nn.Parameter(embedding.weight.detach().clone(), requires_grad=False)
     model.config.tie_word_embeddings = False
-
-
-def input_embedding_name(model: nn.Module) -> str:
-    """Return the parameter name of the input embedding in an attached model.
-
-    Raises:
-        MethodError: If the model has replaced it.
-    """
-    weight = model.get_input_embeddings().weight  # type: ignore[operator]
-    for name, parameter in model.named_parameters(remove_duplicate=False):
-        if parameter is weight:
-            return name
-    raise MethodError("the model has no input embedding of its own name")
 
 
 def trainable_parameters(model: nn.Module) -> dict[str, nn.Parameter]:

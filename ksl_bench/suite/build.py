@@ -15,10 +15,16 @@ from ksl_bench.methods import METHODS, build_method
 from ksl_bench.registry import unknown
 from ksl_bench.suite.checks import check_suite
 from ksl_bench.suite.files import find_file, read_yaml
-from ksl_bench.suite.layers import assign, join_recipes, keep_one_length, parse_set
+from ksl_bench.suite.layers import (
+    assign,
+    join_probe,
+    join_recipes,
+    keep_one_length,
+    parse_set,
+)
 from ksl_bench.suite.problems import problem_lines
 
-_RECIPE_FIELDS = ("name", "description", "source", "method", "ticket", "train")
+_RECIPE_FIELDS = ("name", "description", "source", "method", "ticket", "train", "probe")
 
 
 def load_suite(name: str, assignments: Sequence[str] = ()) -> Suite:
@@ -50,6 +56,7 @@ def build_suite(content: dict[str, Any], assignments: Sequence[tuple[list[str], 
             assign(content, entries, forced, path, value)
         except ConfigError as error:
             problems += error.problems
+    entries = {name: join_probe(name, one, entries, problems) for name, one in entries.items()}
     baselines = []
     for entry in entries.values():
         train = {**defaults, **(entry.get("train") or {}), **forced}
@@ -58,6 +65,8 @@ def build_suite(content: dict[str, Any], assignments: Sequence[tuple[list[str], 
         if baseline is not None:
             baselines.append(baseline)
     content["task"] = _absolute_files(content.get("task"))
+    if "conditions" in content:
+        content["conditions"] = _join_conditions(content["task"], content["conditions"], problems)
     try:
         # Baselines that failed are reported already; any one lets the rest of the suite be checked.
         suite = Suite.model_validate({**content, "baselines": baselines or [_PLACEHOLDER]})
@@ -77,6 +86,23 @@ def _absolute_files(task: Any) -> Any:
     return {
         name: _absolute(value) if name in ("train_files", "dev_files", "devtest_files") else value
         for name, value in task.items()
+    }
+
+
+def _join_conditions(task: Any, conditions: Any, problems: list[str]) -> Any:
+    """Lay what each condition gives over the task."""
+    if not isinstance(conditions, dict) or not conditions or not isinstance(task, dict):
+        problems.append(f"conditions: must map names to fields of the task, got {conditions!r}")
+        return {}
+    for name, given in conditions.items():
+        if not isinstance(given, dict):
+            problems.append(
+                f"conditions.{name}: must be a mapping of fields of the task, got {given!r}"
+            )
+    return {
+        name: {**task, **_absolute_files(given)}
+        for name, given in conditions.items()
+        if isinstance(given, dict)
     }
 
 

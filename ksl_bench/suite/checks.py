@@ -7,6 +7,7 @@ from ksl_bench.errors import ConfigError, KslBenchError
 from ksl_bench.evaluation.metrics import check_metrics
 from ksl_bench.lottery.criteria import CRITERIA
 from ksl_bench.methods import METHODS
+from ksl_bench.methods.scope import INPUT_EMBEDDING, TOKEN_SCOPES
 from ksl_bench.registry import unknown
 from ksl_bench.tasks import build_task
 
@@ -14,21 +15,36 @@ from ksl_bench.tasks import build_task
 def check_suite(suite: Suite, *, complete: bool) -> list[str]:
     """Return one line a problem; baselines are checked only if all of them are there."""
     problems = []
-    try:
-        task = build_task(suite.task)
-        _ = task.template
-    except KslBenchError as error:
-        field = "name" if error.problems[0].startswith("unknown task") else "prompt"
-        problems += [f"task.{field}: {problem}" for problem in error.problems]
+    for name, spec in suite.tasks.items():
+        where = f"conditions.{name}" if suite.conditions else "task"
+        try:
+            task = build_task(spec)
+            _ = task.template
+        except KslBenchError as error:
+            field = "name" if error.problems[0].startswith("unknown task") else "prompt"
+            problems += [f"{where}.{field}: {problem}" for problem in error.problems]
     try:
         check_metrics(suite.evaluate.metrics)
     except ConfigError as error:
         problems += [f"evaluate.metrics: {problem}" for problem in error.problems]
     if complete:
+        problems += _check_transfer(suite)
         for baseline in suite.baselines:
             problems += [
                 f"baselines.{baseline.name}.{one}" for one in _check_baseline(suite, baseline)
             ]
+    return problems
+
+
+def _check_transfer(suite: Suite) -> list[str]:
+    names = [one.name for one in suite.baselines]
+    problems = [
+        f"transfer: {unknown('baseline of this suite', one, names)}"
+        for one in suite.transfer
+        if one not in names
+    ]
+    if suite.transfer and len(suite.conditions) < 2:
+        problems.append("transfer: needs two conditions or more, give them under `conditions`")
     return problems
 
 
@@ -50,7 +66,18 @@ def _check_baseline(suite: Suite, baseline: Baseline) -> list[str]:
                 "train.precision: bf16 needs resources.zero_stage >= 1: DeepSpeed's stage 0 keeps no fp32 "
                 "master weights, so small steps are rounded away"
             )
-    return problems + _check_ticket(suite, baseline)
+    return problems + _check_probe(baseline) + _check_ticket(suite, baseline)
+
+
+def _check_probe(baseline: Baseline) -> list[str]:
+    probe, ticket = baseline.probe, baseline.ticket
+    if probe is None:
+        return []
+    if baseline.method != "partial_tuning" or ticket is None:
+        return [f"probe.of: {probe.of!r} is {baseline.method}; only partial_tuning can be probed"]
+    if probe.active_in != "everywhere" and ticket.scope != "input_embedding":
+        return [f"probe.active_in: works on the input embedding, {probe.of!r} tunes {ticket.scope}"]
+    return []
 
 
 def _check_ticket(suite: Suite, baseline: Baseline) -> list[str]:
@@ -60,7 +87,14 @@ def _check_ticket(suite: Suite, baseline: Baseline) -> list[str]:
     if spec.criterion not in CRITERIA:
         return [f"ticket.criterion: {unknown('criterion', spec.criterion, CRITERIA)}"]
     criterion = CRITERIA[spec.criterion]
-    if criterion.needs_tuned and spec.source is None:
+    if spec.k is None and spec.alpha is None and not criterion.own_size:
+        problems.append(f"ticket.k: criterion {spec.criterion!r} needs k")
+    if criterion.tokens_only and spec.scope not in TOKEN_SCOPES:
+        problems.append(
+            f"ticket.scope: criterion {spec.criterion!r} picks tokens: must be "
+            f"{' or '.join(TOKEN_SCOPES)}, got {spec.scope!r}"
+        )
+    if "tuned" in criterion.needs and spec.source is None:
         problems.append(
             f"ticket.from: criterion {spec.criterion!r} needs a tuned baseline to look at"
         )
@@ -70,13 +104,19 @@ def _check_ticket(suite: Suite, baseline: Baseline) -> list[str]:
         names = [one.name for one in suite.baselines]
         if spec.source not in names:
             problems.append(f"ticket.from: {unknown('baseline of this suite', spec.source, names)}")
-        elif suite.baseline(spec.source).method not in ("embedding", "full"):
+        elif not _tunes(suite.baseline(spec.source), spec.scope):
             problems.append(
-                f"ticket.from: {spec.source!r} does not tune the input embedding; methods "
-                "'embedding' and 'full' do"
+                f"ticket.from: {spec.source!r} does not tune the whole {spec.scope}; methods "
+                "'embedding' (with that scope) and 'full' do"
             )
     elif baseline.method == "partial_transfer":
         problems.append(
             "ticket.from: partial transfer needs the tuned baseline whose rows it pastes"
         )
     return problems
+
+
+def _tunes(source: Baseline, scope: str) -> bool:
+    if source.method == "embedding":
+        return bool(source.hyperparameters.get("scope", INPUT_EMBEDDING) == scope)
+    return source.method == "full"

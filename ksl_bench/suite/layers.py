@@ -59,6 +59,28 @@ def join_recipes(listed: Any, problems: list[str]) -> dict[str, dict[str, Any]]:
     return entries
 
 
+def join_probe(
+    name: str, entry: dict[str, Any], entries: Mapping[str, dict[str, Any]], problems: list[str]
+) -> dict[str, Any]:
+    """Return a baseline's fields; those of a probe are the probed baseline's, under its own."""
+    probe = entry.get("probe")
+    if not isinstance(probe, dict):
+        return entry
+    where, probed = f"baselines.{name}", entries.get(str(probe.get("of")), {})
+    own = sorted(entry.keys() - {"name", "description", "source", "probe"})
+    if own:
+        problems.append(
+            f"{where}.{own[0]}: a probe has that of the baseline it probes; leave it out"
+        )
+    if not probed or "probe" in probed:
+        others = [one for one in entries if "probe" not in entries[one]]
+        problems.append(
+            f"{where}.probe.of: {unknown('baseline of this suite', str(probe.get('of')), others)}"
+        )
+        return entry
+    return {**probed, **entry}
+
+
 def _merge(below: Mapping[str, Any], above: Mapping[str, Any]) -> dict[str, Any]:
     merged = dict(below)
     for name, value in above.items():

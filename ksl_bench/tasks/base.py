@@ -55,6 +55,8 @@ class Task(Protocol):
     """Extraction rules by name, fixed before any number is seen: from output to hypothesis."""
     language: str
     """ISO 639-3 code of the wanted output, for metrics that tokenize."""
+    sentence: str
+    """The field of the prompt that is the example's own text; all else is the instruction."""
 
     @property
     def template(self) -> Template:

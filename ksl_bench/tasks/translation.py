@@ -55,6 +55,7 @@ class Translation:
         "first_line": first_line,
         "prompt_restart": prompt_restart,
     }
+    sentence = "source"
 
     def __init__(self, spec: TaskSpec) -> None:
         """Take the languages, the prompt and the files from a suite."""
@@ -64,7 +65,7 @@ class Translation:
     @property
     def template(self) -> Template:
         """Return the prompt template; it must hold `{source}`."""
-        return template(self.spec.prompt, required="source", allowed=FIELDS)
+        return template(self.spec.prompt, required=self.sentence, allowed=FIELDS)
 
     def read(self, split: Split) -> Examples:
         """Read one split of the corpus."""

@@ -15,8 +15,10 @@ from ksl_bench.evaluation.generate import generate
 from ksl_bench.evaluation.metrics import score_corpus
 from ksl_bench.methods.base import load_state, parameter_counts
 from ksl_bench.plan import Work
-from ksl_bench.tasks.base import Examples, Output
+from ksl_bench.tasks import build_task
+from ksl_bench.tasks.base import Examples, Output, Task
 from ksl_bench.worker.outcome import Outcome, Report, Throttle
+from ksl_bench.worker.probes import BeforeBatch, apply_probe
 from ksl_bench.worker.warm import Warm
 
 
@@ -35,30 +37,35 @@ def build_evaluation(warm: Warm, work: Work, report: Report) -> Outcome:
     started = time.perf_counter()
     model = _adapted(warm, work)
     parameters = parameter_counts(model)
-    evaluate = warm.setting.evaluate
-    examples = warm.examples(evaluate.split)
-    generated = _generate(warm, model.requires_grad_(False), examples, report)
+    before_batch = apply_probe(warm, work, model)
+    evaluate, task = warm.setting.evaluate, build_task(work.task)
+    examples = warm.examples(work.task, evaluate.split)
+    generated = _generate(
+        warm, model.requires_grad_(False), _prompts(task, examples), report, before_batch
+    )
     if not warm.worker.leads:
         return Outcome(work.key, "finished")
     references = [one.response for one in examples.items]
     hypotheses = {
-        name: [rule(one.text) for one in generated.outputs]
-        for name, rule in warm.task.rules.items()
+        name: [rule(one.text) for one in generated.outputs] for name, rule in task.rules.items()
     }
     state = _record(warm, "state", work.state_key)
+    ticket = _record(warm, "ticket", work.ticket_key).get("ticket", {})
     result = {
         "baseline": work.baseline.name,
         "method": work.baseline.method,
         "seed": work.seed,
         "inputs": work.inputs,
         "split": evaluate.split,
-        "prompt": warm.setting.task.prompt,
+        "prompt": work.task.prompt,
+        "ticket_rows": ticket.get("k"),
+        "condition": work.condition,
         "sentences": len(references),
         "truncated_training_examples": state.get("truncated_examples", 0),
         "tied_embeddings": warm.is_tied(work.baseline.train.precision),
         "parameters": parameters,
-        "scores": _scores(warm, hypotheses, references),
-        "diagnostics": warm.task.diagnostics(generated.outputs, references),
+        "scores": _scores(warm, task.language, hypotheses, references),
+        "diagnostics": task.diagnostics(generated.outputs, references),
         "cost": _bill(warm, work, generated, time.perf_counter() - started),
         "data": {"digest": examples.digest, "origin": examples.origin},
         **warm.provenance(),
@@ -77,16 +84,23 @@ def _adapted(warm: Warm, work: Work) -> nn.Module:
     return model
 
 
-def _generate(warm: Warm, model: nn.Module, examples: Examples, report: Report) -> Generated:
+def _prompts(task: Task, examples: Examples) -> list[str]:
+    return [task.template.render(one.fields) for one in examples.items]
+
+
+def _generate(
+    warm: Warm, model: nn.Module, prompts: list[str], report: Report, before_batch: BeforeBatch
+) -> Generated:
     started = time.perf_counter()
     throttled = Throttle(report)
     outputs = generate(
         model.to(warm.worker.device),
         warm.tokenizer,
-        [warm.task.template.render(one.fields) for one in examples.items],
+        prompts,
         decoding=warm.setting.evaluate.decoding,
         worker=warm.worker,
-        on_batch=lambda done: throttled({"step": done, "total": len(examples.items)}),
+        before_batch=before_batch,
+        on_batch=lambda done: throttled({"step": done, "total": len(prompts)}),
     )
     return Generated(outputs, time.perf_counter() - started, warm.peaks())
 
@@ -102,7 +116,7 @@ def _lines(examples: Examples, outputs: list[Output], hypotheses: Mapping[str, l
 
 
 def _scores(
-    warm: Warm, hypotheses: Mapping[str, list[str]], references: list[str]
+    warm: Warm, language: str, hypotheses: Mapping[str, list[str]], references: list[str]
 ) -> dict[str, dict[str, Any]]:
     scores: dict[str, dict[str, Any]] = {}
     known: dict[tuple[str, ...], dict[str, Any]] = {}
@@ -113,7 +127,7 @@ def _scores(
                     metric,
                     lines,
                     references,
-                    language=warm.task.language,
+                    language=language,
                     bootstrap_samples=warm.setting.evaluate.bootstrap_samples,
                 ).as_dict()
                 for metric in warm.setting.evaluate.metrics

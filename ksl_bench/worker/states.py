@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import yaml
 from safetensors.torch import save
+from torch import Tensor
 
 from ksl_bench.data.batching import padding_id
+from ksl_bench.lottery.ticket import Ticket
+from ksl_bench.methods import build_method
 from ksl_bench.methods.base import parameter_counts
+from ksl_bench.methods.partial import PartialTuning, trained_rows
 from ksl_bench.plan import Work
 from ksl_bench.training.checkpoints import StoredCheckpoints
 from ksl_bench.training.loop import Run
@@ -20,7 +25,7 @@ from ksl_bench.worker.warm import Warm
 def build_state(warm: Warm, work: Work, report: Report) -> Outcome:
     """Train one method and write what it trained; a collective call."""
     train = work.baseline.train
-    examples = warm.encoded(train.max_seq_length)
+    examples = warm.encoded(work.task, train.max_seq_length)
     ticket = warm.read_ticket(work.ticket_key, train.precision)
     model = warm.attach(work.baseline, ticket, work.seed)
     parameters = parameter_counts(model)
@@ -57,9 +62,20 @@ def build_state(warm: Warm, work: Work, report: Report) -> Outcome:
     }
     config = yaml.safe_dump(work.baseline.model_dump(mode="json", by_alias=True), sort_keys=False)
     files = {"state.safetensors": state, "config.yaml": config.encode()}
+    if isinstance(build_method(work.baseline.method, work.baseline.hyperparameters), PartialTuning):
+        assert ticket is not None
+        files["ticket.safetensors"] = _trained(warm, work, ticket, outcome.state).to_bytes()
     warm.store.finish("state", work.key, record, files)
     warm.store.remove_checkpoints(work.key)
     return Outcome(work.key, "finished")
+
+
+def _trained(warm: Warm, work: Work, ticket: Ticket, state: dict[str, Tensor]) -> Ticket:
+    """Return the ticket with its rows as they were trained: a file that stands on its own."""
+    scope = warm.scope(ticket.tensor, work.baseline.train.precision)
+    return replace(
+        ticket, values="trained", row_values=trained_rows(scope.matrix(), ticket, scope, state)
+    )
 
 
 def _cost(warm: Warm, log: StepLog) -> dict[str, Any]:

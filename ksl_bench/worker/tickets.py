@@ -4,16 +4,22 @@ from __future__ import annotations
 
 import time
 
+import torch
 from safetensors.torch import load
 from torch import Tensor
 
-from ksl_bench.data.batching import token_counts
+from ksl_bench.config import TicketSpec
+from ksl_bench.data.batching import padding_id, token_counts
 from ksl_bench.errors import TicketError
-from ksl_bench.lottery.criteria import CRITERIA, Evidence, select
-from ksl_bench.lottery.ticket import Ticket, matrix_digest, rows_of
-from ksl_bench.methods.base import input_embedding_name
+from ksl_bench.lottery.criteria import CRITERIA
+from ksl_bench.lottery.evidence import Evidence
+from ksl_bench.lottery.published import TICKETS
+from ksl_bench.lottery.selection import select
+from ksl_bench.lottery.ticket import Ticket, rows_of
+from ksl_bench.methods.scope import TOKEN_SCOPES, find_scope, trained_matrix
 from ksl_bench.models import tokenizer_digest
 from ksl_bench.plan import Work
+from ksl_bench.training.gradients import row_gradients
 from ksl_bench.worker.outcome import Outcome
 from ksl_bench.worker.warm import Warm
 
@@ -23,33 +29,27 @@ def build_ticket(warm: Warm, work: Work) -> Outcome:
     if not warm.worker.leads:
         return Outcome(work.key, "finished")
     started = time.perf_counter()
-    spec = work.baseline.ticket
+    spec, precision = work.baseline.ticket, work.baseline.train.precision
     assert spec is not None
-    before = warm.embedding(work.baseline.train.precision)
-    after = _tuned_embedding(warm, work)
-    criterion = CRITERIA[spec.criterion]
-    evidence = Evidence(
-        before_VD=before,
-        after_VD=after,
-        counts_V=_counts(warm, work, len(before)) if criterion.needs_counts else None,
-        seed=work.seed,
-    )
+    evidence = _evidence(warm, work, spec)
     try:
-        selection = select(criterion, evidence, k=spec.k, alpha=spec.alpha)
+        selection = select(CRITERIA[spec.criterion], evidence, alpha=spec.alpha)
     except TicketError as error:
         return Outcome(work.key, "skipped", str(error))
+    scope, after = warm.scope(spec.scope, precision), evidence.after_VD
     ticket = Ticket(
         base_model=warm.setting.model.name,
         revision=warm.setting.model.revision,
-        base_digest=matrix_digest(before),
+        base_digest=warm.digest(spec.scope, precision),
         tokenizer_digest=tokenizer_digest(warm.tokenizer),
-        tensor="input_embedding",
+        tensor=spec.scope,
         criterion=spec.criterion,
         alpha=spec.alpha,
         k=len(selection.token_ids),
         source_state=work.state_key,
         values="none" if after is None else "transferred",
-        rows=rows_of(selection, warm.tokenizer.convert_ids_to_tokens),
+        rows=rows_of(selection, scope.row_names(warm.tokenizer.convert_ids_to_tokens)),
+        tests=selection.tests,
         row_values=None if after is None else after[selection.token_ids].clone(),
     )
     record = {
@@ -64,17 +64,56 @@ def build_ticket(warm: Warm, work: Work) -> Outcome:
     return Outcome(work.key, "finished")
 
 
-def _tuned_embedding(warm: Warm, work: Work) -> Tensor | None:
+def _evidence(warm: Warm, work: Work, spec: TicketSpec) -> Evidence:
+    """Gather what is known of the rows; what costs something only if the criterion needs it."""
+    criterion = CRITERIA[spec.criterion]
+    before = warm.scope(spec.scope, work.baseline.train.precision).matrix()
+    tokens = spec.scope in TOKEN_SCOPES
+    return Evidence(
+        before_VD=before,
+        after_VD=_tuned_rows(warm, work, spec),
+        counts_V=_counts(warm, work, len(before)) if tokens else None,
+        template_V=_template(warm, work, len(before)) if tokens else None,
+        gradient_V=_gradients(warm, work, spec) if "gradient" in criterion.needs else None,
+        bos_id=warm.tokenizer.bos_token_id,
+        published_ids=TICKETS.get((work.task.source_language[:3], work.task.target_language[:3])),
+        k=spec.k,
+        seed=work.seed,
+    )
+
+
+def _tuned_rows(warm: Warm, work: Work, spec: TicketSpec) -> Tensor | None:
     if work.state_key is None:
         return None
     assert work.state_baseline is not None
     tuned = warm.attach(work.state_baseline, None, work.seed)
-    name = input_embedding_name(tuned)
-    state: dict[str, Tensor] = load(
-        warm.store.read_bytes("state", work.state_key, "state.safetensors")
-    )
-    return state[name]
+    content = warm.store.read_bytes("state", work.state_key, "state.safetensors")
+    state: dict[str, Tensor] = load(content)
+    return trained_matrix(find_scope(tuned, spec.scope), tuned, state)
 
 
 def _counts(warm: Warm, work: Work, vocabulary: int) -> Tensor:
-    return token_counts(warm.encoded(work.baseline.train.max_seq_length), vocabulary=vocabulary)
+    examples = warm.encoded(work.task, work.baseline.train.max_seq_length)
+    return token_counts(examples, vocabulary=vocabulary)
+
+
+def _template(warm: Warm, work: Work, vocabulary: int) -> Tensor:
+    """Return which tokens stand in a tuning prompt outside the sentence."""
+    template_V = torch.zeros(vocabulary, dtype=torch.bool)
+    for ids, inside in warm.sentence_places(work.task, "train"):
+        template_V[
+            [one for one, in_sentence in zip(ids, inside, strict=True) if not in_sentence]
+        ] = True
+    return template_V
+
+
+def _gradients(warm: Warm, work: Work, spec: TicketSpec) -> Tensor:
+    train = work.baseline.train
+    return row_gradients(
+        warm.model(train.precision),
+        spec.scope,
+        warm.encoded(work.task, train.max_seq_length),
+        batch_size=train.micro_batch_size,
+        pad_id=padding_id(warm.tokenizer),
+        device=warm.worker.device,
+    )

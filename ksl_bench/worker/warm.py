@@ -1,7 +1,4 @@
-"""What stays warm in a worker between pieces of work: base model, tokenizer, text.
-
-Shapes: V vocabulary, D model width.
-"""
+"""What stays warm in a worker between pieces of work: base model, tokenizer, text."""
 
 from __future__ import annotations
 
@@ -11,21 +8,25 @@ from dataclasses import asdict
 from typing import Any
 
 import torch.distributed as dist
-from torch import Tensor, nn
+from torch import nn
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from ksl_bench import measure
-from ksl_bench.config import Baseline, Precision, Split
-from ksl_bench.data.batching import Encoded, encode
+from ksl_bench.config import Baseline, Precision, Split, TaskSpec
+from ksl_bench.data.batching import Encoded, encode, in_span
 from ksl_bench.lottery.ticket import Ticket, matrix_digest
 from ksl_bench.methods import build_method
 from ksl_bench.methods.base import is_tied
+from ksl_bench.methods.scope import Scope, find_scope
 from ksl_bench.models import load_model, load_tokenizer, tokenizer_digest
 from ksl_bench.plan import Setting
 from ksl_bench.store import Store
 from ksl_bench.tasks import build_task
 from ksl_bench.tasks.base import Examples
 from ksl_bench.training.loop import Worker
+
+Places = list[tuple[list[int], list[bool]]]
+"""For every prompt its token ids, and for each whether it lies in the example's own text."""
 
 
 class Warm:
@@ -34,11 +35,12 @@ class Warm:
     def __init__(self, setting: Setting, store: Store, worker: Worker) -> None:
         """Keep what all work of a suite shares; nothing is loaded yet."""
         self.setting, self.store, self.worker = setting, store, worker
-        self.task = build_task(setting.task)
         self._models: dict[Precision, PreTrainedModel] = {}
+        self._digests: dict[tuple[str, Precision], str] = {}
         self._tokenizer: PreTrainedTokenizerBase | None = None
-        self._examples: dict[Split, Examples] = {}
-        self._encoded: dict[int, list[Encoded]] = {}
+        self._examples: dict[tuple[TaskSpec, Split], Examples] = {}
+        self._encoded: dict[tuple[TaskSpec, int], list[Encoded]] = {}
+        self._places: dict[tuple[TaskSpec, Split], Places] = {}
 
     def model(self, precision: Precision) -> PreTrainedModel:
         """Return a fresh copy of the base model, on the CPU."""
@@ -60,26 +62,39 @@ class Warm:
             self._tokenizer = load_tokenizer(self.setting.model)
         return self._tokenizer
 
-    def examples(self, split: Split) -> Examples:
-        """Return one split."""
-        if split not in self._examples:
-            self._examples[split] = self.task.read(split)
-        return self._examples[split]
+    def examples(self, spec: TaskSpec, split: Split) -> Examples:
+        """Return one split of a task."""
+        if (spec, split) not in self._examples:
+            self._examples[spec, split] = build_task(spec).read(split)
+        return self._examples[spec, split]
 
-    def encoded(self, max_seq_length: int) -> list[Encoded]:
-        """Return the training examples as token ids."""
-        if max_seq_length not in self._encoded:
-            template = self.task.template
-            self._encoded[max_seq_length] = [
+    def sentence_places(self, spec: TaskSpec, split: Split) -> Places:
+        """Return the token ids of every prompt, and which of them lie in the example's own text."""
+        if (spec, split) not in self._places:
+            task = build_task(spec)
+            template, field = task.template, task.sentence
+            self._places[spec, split] = [
+                in_span(
+                    self.tokenizer, template.render(one.fields), template.span(one.fields, field)
+                )
+                for one in self.examples(spec, split).items
+            ]
+        return self._places[spec, split]
+
+    def encoded(self, spec: TaskSpec, max_seq_length: int) -> list[Encoded]:
+        """Return the training examples of a task as token ids."""
+        if (spec, max_seq_length) not in self._encoded:
+            template = build_task(spec).template
+            self._encoded[spec, max_seq_length] = [
                 encode(
                     self.tokenizer,
                     template.render(one.fields),
                     template.response_prefix + one.response,
                     max_seq_length=max_seq_length,
                 )
-                for one in self.examples("train").items
+                for one in self.examples(spec, "train").items
             ]
-        return self._encoded[max_seq_length]
+        return self._encoded[spec, max_seq_length]
 
     def attach(self, baseline: Baseline, ticket: Ticket | None, seed: int) -> nn.Module:
         """Return a fresh copy of the base model with a baseline's method attached."""
@@ -92,15 +107,21 @@ class Warm:
             return None
         ticket = Ticket.from_bytes(self.store.read_ticket(key))
         ticket.check_base(
-            base_digest=matrix_digest(self.embedding(precision)),
+            base_digest=self.digest(ticket.tensor, precision),
             tokenizer_digest=tokenizer_digest(self.tokenizer),
         )
         return ticket
 
-    def embedding(self, precision: Precision) -> Tensor:
-        """Return the base's input embedding as fp32 masters start from it, shape (V, D)."""
-        weight: Tensor = self._pristine(precision).get_input_embeddings().weight
-        return weight.detach().float()
+    def scope(self, name: str, precision: Precision) -> Scope:
+        """Return a scope of the base model, whose rows are as fp32 masters start from them."""
+        return find_scope(self._pristine(precision), name)
+
+    def digest(self, scope: str, precision: Precision) -> str:
+        """Return the digest of a scope's rows in the base."""
+        if (scope, precision) not in self._digests:
+            rows = self.scope(scope, precision).matrix()
+            self._digests[scope, precision] = matrix_digest(rows)
+        return self._digests[scope, precision]
 
     def peaks(self) -> list[dict[str, int | None]]:
         """Return the peak memory of every rank; a collective call."""

@@ -10,6 +10,7 @@ from ksl_bench.data.batching import (
     collate,
     encode,
     global_batches,
+    in_span,
     padding_id,
     token_counts,
 )
@@ -70,3 +71,14 @@ def test_an_epoch_holds_every_example_once_before_the_next_begins():
 def test_counts_leave_out_the_last_label():
     counts = token_counts([Encoded((1, 5), (5, 2)), Encoded((1,), (2,))], vocabulary=6)
     assert torch.equal(counts, torch.tensor([0, 2, 0, 0, 0, 2]))
+
+
+@pytest.mark.parametrize("source", ["the old man", "A a.", "English: x", "z"])
+def test_tokens_of_the_sentence_are_told_from_those_of_the_instruction(tokenizer, source):
+    prompt = f"Translate.\n\nEnglish: {source}\nCatalan:"
+    begin = len("Translate.\n\nEnglish: ")
+    ids, inside = in_span(tokenizer, prompt, (begin, begin + len(source)))
+    assert ids == tokenizer(prompt)["input_ids"]
+    said = tokenizer.decode([one for one, here in zip(ids, inside, strict=True) if here])
+    assert said.strip() == source
+    assert not inside[0]  # BOS stands before every sentence

@@ -37,3 +37,10 @@ def test_a_text_with_a_source_is_a_template():
 def test_what_is_no_template_is_refused(prompt, said):
     with pytest.raises(ConfigError, match=said.replace("{", r"\{").replace("?", r"\?")):
         template(prompt, required="source", allowed=frozenset(FIELDS))
+
+
+@pytest.mark.parametrize("name", sorted(TEMPLATES))
+def test_a_span_is_where_the_field_stands_in_the_rendered_prompt(name):
+    values = {"source": "A {cat}: sat.", "source_language": "English", "target_language": "Catalan"}
+    begin, end = TEMPLATES[name].span(values, "source")
+    assert TEMPLATES[name].render(values)[begin:end] == "A {cat}: sat."

@@ -49,3 +49,12 @@ def test_spbleu_without_its_tokenizer_says_where_it_belongs(tmp_path, monkeypatc
     with pytest.raises(ConfigError) as caught:
         check_tokenizer_files(["bleu", "spbleu_flores101"])
     assert f"{tmp_path}/models/sacrebleu_tokenizer_spm.model" in str(caught.value)
+
+
+def test_mostly_empty_hypotheses_have_an_interval_like_any_other():
+    """sacrebleu alone raises a TypeError here: some resamples score 0.0, others NumPy's float32."""
+    hypotheses = ["", "", "", "", "", "", "the cat sat on the mat"]
+    references = ["the cat sat on the mat"] * 7
+    for metric in ("bleu", "chrf"):
+        score = score_corpus(metric, hypotheses, references, language="eng", bootstrap_samples=200)
+        assert 0.0 <= score.low <= score.value <= score.high

@@ -17,7 +17,7 @@ from safetensors.torch import save
 from torch import Tensor
 
 from ksl_bench.errors import TicketError
-from ksl_bench.lottery.criteria import Selection
+from ksl_bench.lottery.selection import Selection
 from ksl_bench.lottery.ticket import Ticket, TicketRow, matrix_digest, rows_of
 
 IDS = [29871, 13, 263]
@@ -98,7 +98,7 @@ def test_the_file_is_plain_safetensors_with_a_json_header(tmp_path: Path):
     assert (values.dtype, values.shape) == (np.float32, (3, 4))
     assert header["schema"] == 1
     assert [row["token_id"] for row in header["rows"]] == IDS
-    assert set(header["rows"][0]) == {"token_id", "token", "D", "p", "l2"}
+    assert set(header["rows"][0]) == {"token_id", "token", "D", "p", "l2", "count", "template"}
     assert header == ticket().header()
 
 
@@ -287,10 +287,12 @@ def test_the_digest_of_a_matrix_is_that_of_its_shape_and_float32_bytes():
 
 
 def test_rows_take_the_tokens_text_where_there_is_one():
-    selection = Selection([5, 900], [0.5, 0.25], [0.01, 0.2], [1.0, 2.0])
-    assert rows_of(selection, lambda ids: ["▁a" if one == 5 else None for one in ids]) == (
-        TicketRow(5, "▁a", 0.5, 0.01, 1.0),
-        TicketRow(900, "", 0.25, 0.2, 2.0),
+    selection = Selection(
+        [5, 900], [0.5, 0.25], [0.01, 0.2], [1.0, 2.0], [7, 0], [True, False], None
     )
-    bare = Selection([5], None, None, None)
+    assert rows_of(selection, lambda ids: ["▁a" if one == 5 else None for one in ids]) == (
+        TicketRow(5, "▁a", 0.5, 0.01, 1.0, 7, True),
+        TicketRow(900, "", 0.25, 0.2, 2.0, 0, False),
+    )
+    bare = Selection([5], None, None, None, None, None, None)
     assert rows_of(bare, lambda ids: ["x"]) == (TicketRow(5, "x", None, None, None),)

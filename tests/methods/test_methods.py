@@ -96,7 +96,7 @@ def test_a_prefix_cannot_be_merged(make_llama):
     assert method.merge(model) is None
 
 
-@pytest.mark.parametrize(("sides", "head_moves"), [("input", False), ("both", True)])
+@pytest.mark.parametrize(("sides", "head_moves"), [("named", False), ("both", True)])
 @pytest.mark.parametrize("name", ["partial_tuning", "embedding", "partial_transfer"])
 def test_a_tied_model_changes_on_the_sides_that_were_asked_for(
     make_llama, ticket, name, sides, head_moves
@@ -138,7 +138,7 @@ def test_partial_transfer_without_values_says_what_is_missing(make_llama, make_t
 
 
 def test_a_row_beyond_the_vocabulary_is_refused(make_llama, make_ticket):
-    with pytest.raises(MethodError, match="row 200 of a vocabulary of 200"):
+    with pytest.raises(MethodError, match="row 200 of input_embedding, which has 200 rows"):
         attach("partial_tuning", make_llama(), make_ticket([3, 200]))
 
 

@@ -1,23 +1,14 @@
-"""The leaderboard: a join of the results that a suite plans, failed rows with their reason.
-
-One row a baseline, over all its seeds. It reads the store alone: the plan that the last run of the suite
-left there, and the records of its artifacts.
-"""
+"""Rows: one a baseline and condition, over all its seeds; failed ones with their reason."""
 
 from __future__ import annotations
 
-import csv
-import io
-import json
 from collections.abc import Callable, Mapping, Sequence
 from statistics import mean
 from typing import Any
 
-from rich.box import SIMPLE_HEAD
-from rich.table import Table
-
 from ksl_bench.errors import StorageError
-from ksl_bench.registry import Registry, unknown
+from ksl_bench.leaderboard.gains import add_gains
+from ksl_bench.registry import unknown
 from ksl_bench.store import Store
 
 Row = dict[str, Any]
@@ -37,12 +28,14 @@ def read_leaderboard(store: Store, suite: str) -> list[Row]:
     plan = store.read_plan(suite)
     if plan is None:
         raise StorageError(f"nothing is stored of {unknown('suite', suite, store.plans())}")
-    names = list(dict.fromkeys(row["baseline"] for row in plan["rows"]))
     recipes = {one["name"]: one for one in plan["suite"]["baselines"]}
-    return [
-        _row(recipes[name], [_Run(store, row) for row in plan["rows"] if row["baseline"] == name])
-        for name in names
-    ]
+    runs: dict[tuple[str, str, str], list[_Run]] = {}
+    for row in plan["rows"]:
+        place = row["condition"], row["baseline"], row["scored_under"]
+        runs.setdefault(place, []).append(_Run(store, row))
+    rows = [_row(recipes[place[1]], place, of_seeds) for place, of_seeds in runs.items()]
+    add_gains(rows)
+    return rows
 
 
 class _Run:
@@ -77,15 +70,19 @@ class _Run:
             return
 
 
-def _row(recipe: Mapping[str, Any], runs: Sequence[_Run]) -> Row:
+def _row(recipe: Mapping[str, Any], place: tuple[str, str, str], runs: Sequence[_Run]) -> Row:
     done = [run.result for run in runs if run.status == "finished" and run.result is not None]
     unfinished = [run for run in runs if run.status != "finished"]
     ticket = recipe.get("ticket") or {}
     row: Row = {
         "baseline": recipe["name"],
+        "condition": place[0],
+        "scored_under": place[2],
+        "probe": recipe.get("probe"),
         "method": recipe["method"],
         "criterion": ticket.get("criterion"),
         "k": ticket.get("k"),
+        "ticket_sizes": [one["ticket_rows"] for one in done] if ticket else None,
         "seeds": [run.seed for run in runs],
         "finished_seeds": [run.seed for run in runs if run.status == "finished"],
         "status": unfinished[0].status if unfinished else "finished",
@@ -151,121 +148,3 @@ def peak_bytes(cost: Mapping[str, Any]) -> int:
     """Return the highest peak over training, evaluation and ranks: reserved where it is known."""
     ranks = [*(cost["train_peak_memory"] or ()), *cost["evaluate_peak_memory"]]
     return max(int(rank["reserved"] or rank["allocated"]) for rank in ranks)
-
-
-def human_bytes(count: float) -> str:
-    """Return a size for people, in binary units."""
-    for unit in ("B", "KiB", "MiB", "GiB"):
-        if count < 1024 or unit == "GiB":
-            return f"{count:.0f} {unit}" if unit in ("B", "KiB", "MiB") else f"{count:.1f} {unit}"
-        count /= 1024
-    raise AssertionError("unreachable")
-
-
-def _interval(score: Row) -> str:
-    return f"{score['value']:.1f} [{score['low']:.1f}, {score['high']:.1f}]"
-
-
-def _half_width(score: Row) -> str:
-    return f"{score['value']:.1f} ±{(score['high'] - score['low']) / 2:.1f}"
-
-
-def _cells(row: Row, show: Callable[[Row], str]) -> list[str]:
-    """Return a row as text; an unfinished one is its status."""
-    if row["scores"] is None:
-        return [row["baseline"], "", row["status"], "", "", "", ""]
-    return [
-        row["baseline"],
-        f"{row['trainable_parameters']:,}",
-        show(row["scores"]["raw"]["bleu"]),
-        show(row["scores"]["first_line"]["bleu"]),
-        f"{100 * row['eos_rate']:.0f}",
-        f"{row['cost']['selection_seconds'] + row['cost']['train_seconds']:.1f}",
-        human_bytes(row["cost"]["peak_memory_bytes"]),
-    ]
-
-
-COLUMNS = ("baseline", "trainable", "BLEU raw", "first line", "EOS %", "train s", "memory")
-
-
-def caption(rows: Sequence[Row]) -> str:
-    """Return the line under the table: what the intervals, the seconds and the bytes are."""
-    seeds = max((len(row["seeds"]) for row in rows), default=0)
-    sentences = next((row["sentences"] for row in rows if row["sentences"]), 0)
-    return (
-        f"{sentences} sentences, {seeds} seed{'' if seeds == 1 else 's'}. Intervals: 95 %, over resampled "
-        "sentences, for these trained models. train s: with the tuning that a ticket was found in. "
-        "memory: peak of a worker."
-    )
-
-
-def as_table(rows: Sequence[Row], *, title: str) -> Table:
-    """Draw the leaderboard for a terminal; reasons of failed rows stand below in the caption."""
-    table = Table(
-        title=title,
-        caption=caption(rows),
-        caption_justify="left",
-        title_justify="left",
-        box=SIMPLE_HEAD,
-        padding=(0, 1, 0, 0),
-        pad_edge=False,
-        show_edge=False,
-    )
-    for index, name in enumerate(COLUMNS):
-        table.add_column(name, justify="right" if index else "left", no_wrap=True)
-    for row in rows:
-        style = None if row["status"] == "finished" else "red"
-        table.add_row(*_cells(row, _half_width), style=style)
-    return table
-
-
-def reasons(rows: Sequence[Row]) -> list[str]:
-    """Return one line for every row that is not finished."""
-    return [
-        f"{row['baseline']}: {row['status']}" + (f": {row['reason']}" if row["reason"] else "")
-        for row in rows
-        if row["status"] != "finished"
-    ]
-
-
-def as_json(rows: Sequence[Row]) -> str:
-    """Return the rows as a JSON list, unrounded."""
-    return json.dumps(list(rows), indent=2, ensure_ascii=False)
-
-
-def as_csv(rows: Sequence[Row]) -> str:
-    """Return the rows as CSV, one column a number, unrounded; nested names are joined by dots."""
-    flat = [_flatten(row) for row in rows]
-    names = list(dict.fromkeys(name for row in flat for name in row))
-    text = io.StringIO()
-    writer = csv.DictWriter(text, names, restval="", lineterminator="\n")
-    writer.writeheader()
-    writer.writerows(flat)
-    return text.getvalue().rstrip("\n")
-
-
-def _flatten(value: Any, path: str = "") -> dict[str, Any]:
-    if isinstance(value, dict):
-        items = (
-            _flatten(inner, f"{path}.{name}" if path else name) for name, inner in value.items()
-        )
-        return {name: inner for one in items for name, inner in one.items()}
-    if isinstance(value, list):
-        return {path: " ".join(map(str, value))}
-    return {path: "" if value is None else value}
-
-
-def as_markdown(rows: Sequence[Row]) -> str:
-    """Return the rows as a Markdown table, rounded as in the terminal."""
-    lines = [
-        "| " + " | ".join(COLUMNS) + " |",
-        "|" + "|".join("---:" if i else "---" for i in range(len(COLUMNS))) + "|",
-    ]
-    lines += ["| " + " | ".join(_cells(row, _interval)) + " |" for row in rows]
-    return "\n".join([*lines, "", caption(rows), *(f"- {one}" for one in reasons(rows))])
-
-
-FORMATS: Registry[Callable[[Sequence[Row]], str]] = Registry(
-    "format", {"json": as_json, "csv": as_csv, "markdown": as_markdown}
-)
-"""Formats beside `table`, which draws itself."""

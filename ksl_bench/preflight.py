@@ -1,0 +1,88 @@
+"""What must be right before anything starts, and needs the model's configuration and tokenizer."""
+
+from __future__ import annotations
+
+from transformers import PreTrainedModel, PreTrainedTokenizerBase
+
+from ksl_bench.config import Baseline
+from ksl_bench.errors import KslBenchError, MethodError
+from ksl_bench.lottery.criteria import CRITERIA
+from ksl_bench.lottery.published import PIECES, TICKETS, is_llama_tokenizer
+from ksl_bench.methods import METHODS
+from ksl_bench.methods.scope import TOKEN_SCOPES, find_scope
+from ksl_bench.models import load_tokenizer, skeleton
+from ksl_bench.plan import Plan
+
+
+def check_model(plan: Plan) -> None:
+    """Check what needs the model's configuration and tokenizer: scopes, sizes of tickets, room for tokens.
+
+    Raises:
+        KslBenchError: With every problem, each with its path in the suite.
+    """
+    model = skeleton(plan.setting.model)
+    tokenizer = load_tokenizer(plan.setting.model)
+    room = getattr(model.config, "max_position_embeddings", None)
+    problems = [
+        f"baselines.{one.name}.train.max_seq_length: must be <= {room} (the model's positions), got "
+        f"{one.train.max_seq_length}"
+        for one in plan.suite.baselines
+        if room is not None and METHODS[one.method].trains and one.train.max_seq_length > room
+    ]
+    for one in plan.suite.baselines:
+        problems += [f"baselines.{one.name}.{text}" for text in _check_scopes(one, model)]
+        problems += [f"baselines.{one.name}.{text}" for text in _check_tokens(one, plan, tokenizer)]
+    if problems:
+        raise KslBenchError(problems)
+
+
+def _check_scopes(baseline: Baseline, model: PreTrainedModel) -> list[str]:
+    """Check that the weights that a baseline names are there, and hold as many rows as it wants."""
+    ticket, named = baseline.ticket, baseline.hyperparameters.get("scope")
+    try:
+        if named is not None:
+            find_scope(model, str(named))
+    except MethodError as error:
+        return [f"scope: {error}"]
+    if ticket is None:
+        return []
+    try:
+        rows = find_scope(model, ticket.scope).size
+    except MethodError as error:
+        return [f"ticket.scope: {error}"]
+    if ticket.k is not None and ticket.k > rows:
+        what = "the vocabulary" if ticket.scope in TOKEN_SCOPES else f"the rows of {ticket.scope}"
+        return [f"ticket.k: must be <= {rows} ({what}), got {ticket.k}"]
+    return []
+
+
+def _check_tokens(baseline: Baseline, plan: Plan, tokenizer: PreTrainedTokenizerBase) -> list[str]:
+    """Check that the tokenizer has what a criterion names."""
+    if baseline.ticket is None:
+        return []
+    name = baseline.ticket.criterion
+    needs = CRITERIA[name].needs
+    if "languages" in needs:
+        return _check_published(name, plan, tokenizer)
+    if "tokenizer" in needs and tokenizer.bos_token_id is None:
+        return [
+            f"ticket.criterion: {name!r} needs a token that begins a text; this tokenizer has none"
+        ]
+    return []
+
+
+def _check_published(name: str, plan: Plan, tokenizer: PreTrainedTokenizerBase) -> list[str]:
+    if not is_llama_tokenizer(tokenizer.convert_ids_to_tokens, tokenizer.vocab_size):
+        return [
+            f"ticket.criterion: {name!r} holds ids of LLaMA's tokenizer ({PIECES:,} pieces), "
+            f"this model has another one ({tokenizer.vocab_size:,})"
+        ]
+    pairs = [
+        (one.source_language[:3], one.target_language[:3]) for one in plan.suite.tasks.values()
+    ]
+    known = ", ".join("-".join(one) for one in TICKETS)
+    return [
+        f"ticket.criterion: {name!r} has no ticket for {'-'.join(pair)}; allowed: {known}"
+        for pair in pairs
+        if pair not in TICKETS
+    ]
