@@ -146,6 +146,29 @@ def load_model(reference: ModelReference, *, precision: Precision) -> PreTrained
     return cast(PreTrainedModel, model.eval())
 
 
+def weights_folder(reference: ModelReference) -> Path:
+    """Return the folder that holds a base model's safetensors, fetched from the hub if need be.
+
+    Raises:
+        ModelError: If the hub cannot be reached.
+    """
+    if reference.revision is None:
+        return Path(reference.location)
+    from huggingface_hub import snapshot_download
+    from huggingface_hub.errors import HfHubHTTPError
+
+    try:
+        folder = snapshot_download(
+            reference.location,
+            revision=reference.revision,
+            allow_patterns=["*.safetensors", "*.json"],
+        )
+    except (HfHubHTTPError, OSError, ValueError) as error:
+        reason = str(error).strip().splitlines()[0]
+        raise ModelError(f"cannot fetch {reference.name!r}: {reason}") from None
+    return Path(folder)
+
+
 def load_tokenizer(reference: ModelReference) -> PreTrainedTokenizerBase:
     """Load the tokenizer, padding on the left as generation needs it.
 

@@ -92,11 +92,11 @@ class _PlainScores:
         return score
 
 
-class _Bleu(_PlainScores, BLEU):
+class _Bleu(_PlainScores, BLEU):  # type: ignore[misc]
     pass
 
 
-class _Chrf(_PlainScores, CHRF):
+class _Chrf(_PlainScores, CHRF):  # type: ignore[misc]
     pass
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import time
 
-import torch
 from safetensors.torch import load
 from torch import Tensor
 
@@ -19,6 +18,7 @@ from ksl_bench.lottery.ticket import Ticket, rows_of
 from ksl_bench.methods.scope import TOKEN_SCOPES, find_scope, trained_matrix
 from ksl_bench.models import tokenizer_digest
 from ksl_bench.plan import Work
+from ksl_bench.tasks.encoding import instruction_tokens
 from ksl_bench.training.gradients import row_gradients
 from ksl_bench.worker.outcome import Outcome
 from ksl_bench.worker.warm import Warm
@@ -98,13 +98,8 @@ def _counts(warm: Warm, work: Work, vocabulary: int) -> Tensor:
 
 
 def _template(warm: Warm, work: Work, vocabulary: int) -> Tensor:
-    """Return which tokens stand in a tuning prompt outside the sentence."""
-    template_V = torch.zeros(vocabulary, dtype=torch.bool)
-    for ids, inside in warm.sentence_places(work.task, "train"):
-        template_V[
-            [one for one, in_sentence in zip(ids, inside, strict=True) if not in_sentence]
-        ] = True
-    return template_V
+    places = warm.sentence_places(work.task, "train")
+    return instruction_tokens(places, vocabulary=vocabulary)
 
 
 def _gradients(warm: Warm, work: Work, spec: TicketSpec) -> Tensor:

@@ -13,7 +13,7 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from ksl_bench import measure
 from ksl_bench.config import Baseline, Precision, Split, TaskSpec
-from ksl_bench.data.batching import Encoded, encode, in_span
+from ksl_bench.data.batching import Encoded
 from ksl_bench.lottery.ticket import Ticket, matrix_digest
 from ksl_bench.methods import build_method
 from ksl_bench.methods.base import is_tied
@@ -23,10 +23,8 @@ from ksl_bench.plan import Setting
 from ksl_bench.store import Store
 from ksl_bench.tasks import build_task
 from ksl_bench.tasks.base import Examples
+from ksl_bench.tasks.encoding import Places, encode_examples, sentence_places
 from ksl_bench.training.loop import Worker
-
-Places = list[tuple[list[int], list[bool]]]
-"""For every prompt its token ids, and for each whether it lies in the example's own text."""
 
 
 class Warm:
@@ -71,29 +69,19 @@ class Warm:
     def sentence_places(self, spec: TaskSpec, split: Split) -> Places:
         """Return the token ids of every prompt, and which of them lie in the example's own text."""
         if (spec, split) not in self._places:
-            task = build_task(spec)
-            template, field = task.template, task.sentence
-            self._places[spec, split] = [
-                in_span(
-                    self.tokenizer, template.render(one.fields), template.span(one.fields, field)
-                )
-                for one in self.examples(spec, split).items
-            ]
+            items = self.examples(spec, split).items
+            self._places[spec, split] = sentence_places(build_task(spec), items, self.tokenizer)
         return self._places[spec, split]
 
     def encoded(self, spec: TaskSpec, max_seq_length: int) -> list[Encoded]:
         """Return the training examples of a task as token ids."""
         if (spec, max_seq_length) not in self._encoded:
-            template = build_task(spec).template
-            self._encoded[spec, max_seq_length] = [
-                encode(
-                    self.tokenizer,
-                    template.render(one.fields),
-                    template.response_prefix + one.response,
-                    max_seq_length=max_seq_length,
-                )
-                for one in self.examples(spec, "train").items
-            ]
+            self._encoded[spec, max_seq_length] = encode_examples(
+                build_task(spec),
+                self.examples(spec, "train").items,
+                self.tokenizer,
+                max_seq_length=max_seq_length,
+            )
         return self._encoded[spec, max_seq_length]
 
     def attach(self, baseline: Baseline, ticket: Ticket | None, seed: int) -> nn.Module:

@@ -1,0 +1,1 @@
+"""What is done with tickets outside a suite."""
