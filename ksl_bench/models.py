@@ -95,7 +95,7 @@ def _find_folder(spec: ModelSpec, folder: Path, *, weights: bool) -> ModelRefere
 
 def _find_on_hub(spec: ModelSpec, *, weights: bool) -> ModelReference:
     from huggingface_hub import HfApi, constants, snapshot_download
-    from huggingface_hub.errors import GatedRepoError, HfHubHTTPError, RepositoryNotFoundError
+    from huggingface_hub.errors import GatedRepoError, RepositoryNotFoundError
 
     name, where = spec.name_or_path, f"model.name_or_path: {spec.name_or_path!r}"
     try:
@@ -113,7 +113,7 @@ def _find_on_hub(spec: ModelSpec, *, weights: bool) -> ModelReference:
         raise ModelError(
             f"{where} is neither a folder nor a model that this token can see"
         ) from None
-    except (HfHubHTTPError, OSError, ValueError) as error:
+    except Exception as error:  # a connection that fails is an error of the HTTP library's own kind
         reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
         raise ModelError(f"{where} is no folder, and the hub cannot be reached: {reason}") from None
     if weights and not any(file.endswith(".safetensors") for file in files):
@@ -155,7 +155,6 @@ def weights_folder(reference: ModelReference) -> Path:
     if reference.revision is None:
         return Path(reference.location)
     from huggingface_hub import snapshot_download
-    from huggingface_hub.errors import HfHubHTTPError
 
     try:
         folder = snapshot_download(
@@ -163,8 +162,8 @@ def weights_folder(reference: ModelReference) -> Path:
             revision=reference.revision,
             allow_patterns=["*.safetensors", "*.json"],
         )
-    except (HfHubHTTPError, OSError, ValueError) as error:
-        reason = str(error).strip().splitlines()[0]
+    except Exception as error:  # a connection that fails is an error of the HTTP library's own kind
+        reason = (str(error).strip() or type(error).__name__).splitlines()[0]
         raise ModelError(f"cannot fetch {reference.name!r}: {reason}") from None
     return Path(folder)
 

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import os
+import sys
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 
 os.environ.setdefault("HF_HUB_OFFLINE", "1")  # a test that needs the network fails, not waits
@@ -13,6 +15,7 @@ import pytest
 import torch
 from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedModel
 
+from ksl_bench.cli import main
 from ksl_bench.lottery.ticket import Ticket, TicketRow
 
 REPOSITORY = Path(__file__).resolve().parents[1]
@@ -88,3 +91,29 @@ def make_ticket() -> Callable[..., Ticket]:
         )
 
     return make
+
+
+@dataclass
+class Done:
+    """How a command ended."""
+
+    returncode: int
+    stdout: str
+    stderr: str
+
+
+@pytest.fixture
+def ksl(monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]) -> Callable[..., Done]:
+    """Return what runs a command line in this process: importing the libraries takes seconds."""
+
+    def call(*arguments: str, cwd: Path | None = None) -> Done:
+        if cwd is not None:
+            monkeypatch.chdir(cwd)
+        monkeypatch.setattr(sys, "argv", ["ksl-bench", *arguments])
+        capfd.readouterr()
+        with pytest.raises(SystemExit) as caught:
+            main()
+        text = capfd.readouterr()
+        return Done(int(caught.value.code or 0), text.out, text.err)
+
+    return call

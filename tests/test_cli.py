@@ -3,36 +3,9 @@
 import json
 import subprocess
 import sys
-from dataclasses import dataclass
 
 import pytest
 import yaml
-
-from ksl_bench.cli import main
-
-
-@dataclass
-class Done:
-    returncode: int
-    stdout: str
-    stderr: str
-
-
-@pytest.fixture
-def ksl(monkeypatch, capfd):
-    """Return what runs a command line in this process: importing the libraries takes seconds."""
-
-    def call(*arguments, cwd=None):
-        if cwd is not None:
-            monkeypatch.chdir(cwd)
-        monkeypatch.setattr(sys, "argv", ["ksl-bench", *arguments])
-        capfd.readouterr()
-        with pytest.raises(SystemExit) as caught:
-            main()
-        text = capfd.readouterr()
-        return Done(int(caught.value.code or 0), text.out, text.err)
-
-    return call
 
 
 @pytest.fixture

@@ -121,3 +121,17 @@ def test_an_id_is_pinned_to_its_commit_and_loaded_through_the_hubs_cache(folder,
     )
     assert done.returncode == 0, done.stderr[-2000:]
     assert done.stdout.split() == [COMMIT, COMMIT, "1023872"]
+
+
+def test_a_hub_that_cannot_be_reached_is_one_line_not_a_traceback(tmp_path):
+    """A refused connection is an error of the HTTP library's own kind, neither the hub's nor the system's."""
+    done = subprocess.run(
+        [sys.executable, "-W", "ignore", "-m", "ksl_bench.cli", "plan", "quickstart", "--set",
+         "model.name_or_path=someone/nothing"],
+        capture_output=True, text=True, timeout=120, check=False,
+        env={**os.environ, "HF_HUB_OFFLINE": "0", "HF_ENDPOINT": "http://127.0.0.1:9",
+             "HF_HOME": str(tmp_path)},
+    )  # fmt: skip
+    assert done.returncode == 2
+    (line,) = done.stderr.strip().splitlines()
+    assert line.startswith("error: model.name_or_path: 'someone/nothing' is no folder, and the hub")

@@ -82,7 +82,7 @@ def _row(recipe: Mapping[str, Any], place: tuple[str, str, str], runs: Sequence[
         "method": recipe["method"],
         "criterion": ticket.get("criterion"),
         "k": ticket.get("k"),
-        "ticket_sizes": [one["ticket_rows"] for one in done] if ticket else None,
+        "ticket_sizes": [one.get("ticket_rows") for one in done] if ticket else None,
         "seeds": [run.seed for run in runs],
         "finished_seeds": [run.seed for run in runs if run.status == "finished"],
         "status": unfinished[0].status if unfinished else "finished",

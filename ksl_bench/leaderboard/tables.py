@@ -17,6 +17,7 @@ COLUMNS = (
     "first\nline",
     "gain\nraw",
     "gain\nfirst",
+    "gain\nrest.",
     "stop\n%",
     "EOS\n%",
     "train\ns",
@@ -61,7 +62,7 @@ class Line:
             kept = row["recovery"] or {}
             shares = [_percent(kept.get(rule)) for rule in ("raw", "first_line")]
             return [*names, *scores, *shares, eos]
-        gains = [_gain(row, rule, metric) for rule in ("raw", "first_line")]
+        gains = [_gain(row, rule, metric) for rule in ("raw", "first_line", "prompt_restart")]
         return [
             *names,
             human_count(row["trainable_parameters"]),
@@ -69,7 +70,7 @@ class Line:
             *gains,
             _percent(row["termination_share"]),
             eos,
-            f"{row['cost']['selection_seconds'] + row['cost']['train_seconds']:.1f}",
+            f"{row['cost']['selection_seconds'] + row['cost']['train_seconds']:.0f}",
             f"{row['cost']['peak_memory_bytes'] / 2**20:.0f}",
         ]
 
@@ -114,11 +115,13 @@ def human_count(count: float) -> str:
 def _score(score: Row, show: Show) -> str:
     if show == "interval":
         return f"{score['value']:.1f} [{score['low']:.1f}, {score['high']:.1f}]"
-    return f"{score['value']:.1f} ±{(score['high'] - score['low']) / 2:.1f}"
+    return f"{score['value']:.1f}±{(score['high'] - score['low']) / 2:.1f}"
 
 
 def _gain(row: Row, rule: str, metric: str) -> str:
-    return "" if row["gains"] is None else f"{row['gains'][rule][metric]['value']:+.1f}"
+    if row["gains"] is None or rule not in row["gains"]:
+        return ""
+    return f"{row['gains'][rule][metric]['value']:.1f}"
 
 
 def _percent(share: float | None) -> str:
