@@ -73,7 +73,7 @@ def run(
 def _show(rows: Any, name: str) -> None:
     from ksl_bench.leaderboard import as_tables, reasons
 
-    for table in as_tables(rows, title=name):
+    for table in as_tables(rows, title=name, width=out.width):
         out.print(table)
     for line in reasons(rows):
         out.print(line, style="red", markup=False)

@@ -15,6 +15,10 @@ from ksl_bench.leaderboard.gains import Row, headline
 from ksl_bench.leaderboard.tables import Section, sections
 from ksl_bench.registry import Registry
 
+NARROW = 90
+"""Columns below which a terminal is narrow."""
+LEAST = "gain\nrest."
+
 
 def human_bytes(count: float) -> str:
     """Return a size for people, in binary units."""
@@ -32,21 +36,28 @@ def caption(rows: Sequence[Row]) -> str:
     metric = next((headline(row) for row in rows if row["scores"]), "no score yet")
     return (
         f"{metric}, {sentences} sentences, {seeds} seed{'' if seeds == 1 else 's'}. Intervals: 95 %, over "
-        "resampled sentences, for these trained models. gain: over the base, raw, on the first line, up to a "
-        "restarted prompt. stop %: share of the raw gain that is learning to stop (blank where the raw gain "
+        "resampled sentences, for these trained models; those of gains over seeds, too. gain: over the base, "
+        "raw, on the first line, up to a restarted prompt. stop %: share of the raw gain that is learning to stop (blank where the raw gain "
         "may be 0). train s: with the tuning that a ticket was found in. MiB: peak memory of a worker."
     )
 
 
-def as_tables(rows: Sequence[Row], *, title: str) -> list[Table]:
-    """Draw the leaderboard for a terminal, a table a section; the last one bears the caption."""
-    tables = [_drawn(section, title) for section in sections(rows)]
+def as_tables(rows: Sequence[Row], *, title: str, width: int) -> list[Table]:
+    """Draw the leaderboard for a terminal, a table a section; the last one bears the caption.
+
+    Args:
+        rows: As `read_leaderboard` returns them.
+        title: What stands above.
+        width: Columns of the terminal; in a narrow one the least column gives way to the names.
+    """
+    tables = [_drawn(section, title, narrow=width < NARROW) for section in sections(rows)]
     if tables:
         tables[-1].caption = caption(rows)
     return tables
 
 
-def _drawn(section: Section, title: str) -> Table:
+def _drawn(section: Section, title: str, *, narrow: bool) -> Table:
+    shown = [i for i, name in enumerate(section.columns) if not (narrow and name == LEAST)]
     table = Table(
         title=f"{title}{section.title}",
         caption_justify="left",
@@ -56,13 +67,17 @@ def _drawn(section: Section, title: str) -> Table:
         pad_edge=False,
         show_edge=False,
     )
-    for index, name in enumerate(section.columns):
+    for index in shown:
         # A long name may take two lines; a number may not.
         table.add_column(
-            name, justify="right" if index else "left", no_wrap=index > 0, overflow="fold"
+            section.columns[index],
+            justify="right" if index else "left",
+            no_wrap=index > 0,
+            overflow="fold",
         )
     for line in section.lines:
-        table.add_row(*line.cells("half_width"), style=None if line.finished else "red")
+        cells = line.cells("half_width")
+        table.add_row(*(cells[i] for i in shown), style=None if line.finished else "red")
     return table
 
 

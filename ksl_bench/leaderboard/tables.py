@@ -62,7 +62,7 @@ class Line:
             kept = row["recovery"] or {}
             shares = [_percent(kept.get(rule)) for rule in ("raw", "first_line")]
             return [*names, *scores, *shares, eos]
-        gains = [_gain(row, rule, metric) for rule in ("raw", "first_line", "prompt_restart")]
+        gains = [_gain(row, rule, metric, show) for rule in ("raw", "first_line", "prompt_restart")]
         return [
             *names,
             human_count(row["trainable_parameters"]),
@@ -118,10 +118,13 @@ def _score(score: Row, show: Show) -> str:
     return f"{score['value']:.1f}±{(score['high'] - score['low']) / 2:.1f}"
 
 
-def _gain(row: Row, rule: str, metric: str) -> str:
+def _gain(row: Row, rule: str, metric: str, show: Show) -> str:
     if row["gains"] is None or rule not in row["gains"]:
         return ""
-    return f"{row['gains'][rule][metric]['value']:.1f}"
+    gain = row["gains"][rule][metric]
+    if show == "interval":
+        return f"{gain['value']:.1f} [{gain['low']:.1f}, {gain['high']:.1f}]"
+    return f"{gain['value']:.1f}"
 
 
 def _percent(share: float | None) -> str:
