@@ -36,9 +36,10 @@ def caption(rows: Sequence[Row]) -> str:
     metric = next((headline(row) for row in rows if row["scores"]), "no score yet")
     return (
         f"{metric}, {sentences} sentences, {seeds} seed{'' if seeds == 1 else 's'}. Intervals: 95 %, over "
-        "resampled sentences, for these trained models; those of gains over seeds, too. gain: over the base, "
-        "raw, on the first line, up to a restarted prompt. stop %: share of the raw gain that is learning to stop (blank where the raw gain "
-        "may be 0). train s: with the tuning that a ticket was found in. MiB: peak memory of a worker."
+        "resampled sentences, for these trained models; those of gains over seeds, too. gain: over the "
+        "base, raw, on the first line, up to a restarted prompt. stop %: share of the raw gain that is "
+        "learning to stop (blank where the raw gain may be 0). train s: with the tuning that a ticket was "
+        "found in. MiB: peak memory of a worker."
     )
 
 
