@@ -15,6 +15,7 @@ from ksl_bench.config import Baseline, ResourcesSpec, TrainSpec
 from ksl_bench.lottery.ticket import Ticket, TicketRow
 from ksl_bench.methods import METHODS, build_method
 from ksl_bench.methods.base import trainable_parameters
+from ksl_bench.methods.scope import INPUT_EMBEDDING, find_scope
 
 BYTES = {"fp32": 4, "bf16": 2}
 
@@ -28,7 +29,7 @@ class Estimate:
 
     baseline: str
     trainable_parameters: int | None
-    """None where a ticket's size follows from alpha."""
+    """None where a ticket's size is not given but found: by alpha, or the criterion's own."""
     total_parameters: int
     memory_bytes: dict[str, int] | None
     """Of one worker in training: weights, gradients, optimizer, activations, total."""
@@ -79,7 +80,7 @@ def count_trainable(baseline: Baseline, model: PreTrainedModel) -> int | None:
     """Count what trains by attaching the method to a model on the meta device.
 
     Returns:
-        The number of parameters, None for a ticket whose size follows from alpha.
+        The number of parameters, None for a ticket whose size is not given but found.
     """
     method = build_method(baseline.method, baseline.hyperparameters)
     ticket = None
@@ -89,20 +90,20 @@ def count_trainable(baseline: Baseline, model: PreTrainedModel) -> int | None:
             return None
         if not method.trains:
             return 0
-        rows: int = model.get_input_embeddings().num_embeddings
-        ticket = stand_in_ticket(min(baseline.ticket.k, rows))
+        scope = find_scope(model, baseline.ticket.scope)
+        ticket = stand_in_ticket(min(baseline.ticket.k, scope.size), scope.name)
     attached = method.attach(model, ticket=ticket, seed=0)
     return sum(one.numel() for one in trainable_parameters(attached).values())
 
 
-def stand_in_ticket(k: int) -> Ticket:
-    """Return a ticket over the first k rows: as many as the one that will be found."""
+def stand_in_ticket(k: int, scope: str = INPUT_EMBEDDING) -> Ticket:
+    """Return a ticket over the first k rows of a scope: as many as the one that will be found."""
     return Ticket(
         base_model="",
         revision=None,
         base_digest="0" * 64,
         tokenizer_digest=None,
-        tensor="input_embedding",
+        tensor=scope,
         criterion="stand-in",
         alpha=None,
         k=k,

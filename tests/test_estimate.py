@@ -142,3 +142,14 @@ def test_a_model_for_text_and_images_keeps_its_sizes_apart(name, expected):
     found = of(name, make_skeleton=text_and_images)
     assert found.trainable_parameters == expected
     assert found.memory_bytes["activations"] > 0
+
+
+def test_rows_of_another_weight_are_as_wide_as_its_input():
+    listed = (
+        "baselines=[full, {recipe: ks_partial_k18, ticket: {from: full, scope: '*.down_proj'}}]"
+    )
+    assert of("ks_partial_k18", listed).trainable_parameters == 18 * 11008
+
+
+def test_a_ticket_whose_size_is_found_has_no_count_yet():
+    assert of("template_tokens", "baselines=[template_tokens]").trainable_parameters is None
