@@ -106,6 +106,34 @@ def start_engine(
     return engine
 
 
+def stop_engine(engine: Any) -> None:
+    """End an engine, so that nothing but the caller holds its model: a worker goes on to the next run."""
+    engine.destroy()
+    if engine.zero_optimization_partition_weights():
+        _forget_modules(engine.module)
+
+
+def _forget_modules(model: nn.Module) -> None:
+    """Take a model out of what ZeRO-3 keeps for the life of the process; `destroy` leaves it there.
+
+    There are two such places: the stack of the modules in their forward pass, at the bottom of which the
+    model stays (above it, after an error, those it was in), and a cache of what each module releases.
+    """
+    from deepspeed.runtime.zero import parameter_offload
+    from deepspeed.runtime.zero.partitioned_param_coordinator import PartitionedParameterCoordinator
+
+    # Another DeepSpeed may keep it elsewhere; then memory leaks, but no finished run is lost.
+    stack = getattr(parameter_offload, "FWD_MODULE_STACK", [])
+    ours = {id(one) for one in model.modules()}
+    stack[:] = [one for one in stack if id(one) not in ours]
+    # The cached method is held by its decorator's closure. Were another engine at work, it would compute
+    # again what the cache had of it.
+    for method in vars(PartitionedParameterCoordinator).values():
+        for cell in getattr(method, "__closure__", None) or ():
+            if hasattr(cell.cell_contents, "cache_clear"):
+                cell.cell_contents.cache_clear()
+
+
 def set_learning_rate(engine: Any, value: float) -> None:
     """Set the learning rate of the next step."""
     for group in engine.optimizer.param_groups:

@@ -30,6 +30,7 @@ from ksl_bench.training.engine import (
     save_shard,
     set_learning_rate,
     start_engine,
+    stop_engine,
 )
 
 
@@ -207,7 +208,7 @@ class Run:
             return self._steps(engine, labels, checkpoints, on_step, begin)
         finally:
             labels.remove()
-            engine.destroy()
+            stop_engine(engine)
             del engine
             gc.collect()
 
