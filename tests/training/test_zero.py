@@ -9,8 +9,10 @@ from pathlib import Path
 import pytest
 
 from ksl_bench.methods import METHODS
+from tests.training.zero_matrix import LINEAR
 
 STAGES = (0, 1, 2, 3)
+EMBEDDING = "input_embedding"
 TRAINED = [name for name in METHODS if METHODS[name].trains]
 
 
@@ -35,7 +37,7 @@ def reports():
 @pytest.mark.parametrize("stage", STAGES)
 @pytest.mark.parametrize("name", TRAINED)
 def test_a_method_trains_under_a_stage_and_what_it_saved_can_be_loaded(reports, name, stage):
-    report = reports[name, stage, False, "fp32"]
+    report = reports[name, stage, False, "fp32", EMBEDDING]
     assert len(report["losses"]) == 6
     assert report["moved"]
     assert report["names_match"]
@@ -44,7 +46,7 @@ def test_a_method_trains_under_a_stage_and_what_it_saved_can_be_loaded(reports, 
 @pytest.mark.parametrize("stage", STAGES)
 @pytest.mark.parametrize("name", TRAINED)
 def test_a_resumed_run_repeats_the_losses_and_the_state_exactly(reports, name, stage):
-    report = reports[name, stage, False, "fp32"]
+    report = reports[name, stage, False, "fp32", EMBEDDING]
     assert report["resumed"] == report["losses"][3:]
     assert report["same_state"]
 
@@ -52,7 +54,10 @@ def test_a_resumed_run_repeats_the_losses_and_the_state_exactly(reports, name, s
 @pytest.mark.parametrize("stage", STAGES[1:])
 @pytest.mark.parametrize("name", TRAINED)
 def test_stages_agree_in_losses_and_in_the_reloaded_logits(reports, name, stage):
-    plain, sharded = reports[name, 0, False, "fp32"], reports[name, stage, False, "fp32"]
+    plain, sharded = (
+        reports[name, 0, False, "fp32", EMBEDDING],
+        reports[name, stage, False, "fp32", EMBEDDING],
+    )
     assert sharded["losses"] == pytest.approx(plain["losses"], abs=2e-5)
     assert sharded["logits"] == pytest.approx(plain["logits"], abs=2e-4)
 
@@ -63,4 +68,19 @@ def test_stages_agree_in_losses_and_in_the_reloaded_logits(reports, name, stage)
 def test_rows_outside_the_ticket_stay_bit_identical_whatever_the_weight_decay(
     reports, stage, tied, precision
 ):
-    assert reports["partial_tuning", stage, tied, precision]["outside_rows_kept"]
+    assert reports["partial_tuning", stage, tied, precision, EMBEDDING]["outside_rows_kept"]
+
+
+@pytest.mark.parametrize("stage", STAGES)
+@pytest.mark.parametrize(
+    ("tied", "scope"), [(False, "output_head"), (True, "output_head"), (False, LINEAR)]
+)
+def test_rows_of_other_weights_train_resume_and_leave_all_else_bit_identical(
+    reports, stage, tied, scope
+):
+    report = reports["partial_tuning", stage, tied, "fp32", scope]
+    plain = reports["partial_tuning", 0, tied, "fp32", scope]
+    assert report["moved"]
+    assert report["outside_rows_kept"]
+    assert report["same_state"]
+    assert report["losses"] == pytest.approx(plain["losses"], abs=2e-5)

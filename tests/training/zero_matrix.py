@@ -9,8 +9,10 @@ from __future__ import annotations
 import json
 import sys
 import warnings
+from dataclasses import dataclass
 
-warnings.filterwarnings("ignore")
+if __name__ == "__main__":
+    warnings.filterwarnings("ignore")  # before what warns is imported
 
 import torch
 import torch.distributed as dist
@@ -21,10 +23,13 @@ from ksl_bench.data.batching import Encoded
 from ksl_bench.lottery.ticket import Ticket, TicketRow
 from ksl_bench.methods import METHODS, build_method
 from ksl_bench.methods.base import load_state, trainable_parameters
+from ksl_bench.methods.scope import find_scope
 from ksl_bench.training.engine import join_process_group
 from ksl_bench.training.loop import Checkpoint, Run, Worker
 
 IDS = [7, 3, 199, 40]
+LINEAR = "*.mlp.[gu]*_proj"
+"""Gate and up of two layers: 256 rows of width 32, stacked; the ticket's lie in three of the weights."""
 PROBE = torch.tensor([[1, 7, 3, 50, 199, 2]])
 
 
@@ -59,11 +64,11 @@ def model(*, tied: bool, dtype: torch.dtype) -> LlamaForCausalLM:
     return LlamaForCausalLM(config).to(dtype).eval()
 
 
-def ticket() -> Ticket:
+def ticket(scope: str) -> Ticket:
     rows = tuple(TicketRow(token_id=one, token="", D=None, p=None, l2=None) for one in IDS)
     return Ticket(
         base_model="tiny", revision=None, base_digest="0" * 64, tokenizer_digest=None,
-        tensor="input_embedding", criterion="ks", alpha=None, k=len(IDS), source_state=None,
+        tensor=scope, criterion="ks", alpha=None, k=len(IDS), source_state=None,
         values="none", rows=rows, row_values=None,
     )  # fmt: skip
 
@@ -78,76 +83,100 @@ def examples() -> list[Encoded]:
     return [Encoded((1, *ids(5, 10)), (*ids(2, 6), 2)) for _ in range(64)]
 
 
-def attach(name: str, *, tied: bool, precision: str) -> tuple[object, torch.nn.Module]:
-    method = build_method(name, {})
-    dtype = torch.bfloat16 if precision == "bf16" else torch.float32
-    base = model(tied=tied, dtype=dtype)
-    return method, method.attach(base, ticket=ticket() if method.needs_ticket else None, seed=0)
+@dataclass(frozen=True)
+class Case:
+    """One run: a method (partial tuning with the scope of its ticket) under a stage."""
+
+    name: str
+    stage: int
+    tied: bool = False
+    precision: str = "fp32"
+    scope: str = "input_embedding"
+
+    def model(self) -> LlamaForCausalLM:
+        return model(
+            tied=self.tied,
+            dtype=torch.bfloat16 if self.precision == "bf16" else torch.float32,
+        )
+
+    def attach(self) -> tuple[object, torch.nn.Module]:
+        method = build_method(self.name, {})
+        given = ticket(self.scope) if method.needs_ticket else None
+        return method, method.attach(self.model(), ticket=given, seed=0)
 
 
-def train(name: str, stage: int, tied: bool, precision: str, memory: Memory, worker: Worker):
-    _, attached = attach(name, tied=tied, precision=precision)
+def train(case: Case, memory: Memory, worker: Worker):
+    _, attached = case.attach()
     losses: list[float] = []
     spec = TrainSpec(
         learning_rate=1e-2, steps=6, global_batch_size=8, micro_batch_size=2, weight_decay=0.1,
-        precision=precision, checkpoint_every_steps=3,
+        precision=case.precision, checkpoint_every_steps=3,
     )  # fmt: skip
-    run = Run(attached, examples(), spec=spec, zero_stage=stage, seed=0, pad_id=0, worker=worker)
+    run = Run(
+        attached, examples(), spec=spec, zero_stage=case.stage, seed=0, pad_id=0, worker=worker
+    )
     outcome = run.train(memory, lambda metrics: losses.append(metrics.loss))
     return outcome, losses
 
 
-def outside_rows_kept(
-    name: str, state: dict[str, torch.Tensor], tied: bool, precision: str
-) -> bool:
+def outside_rows_kept(case: Case, state: dict[str, torch.Tensor]) -> bool:
     """Whether a merged partial tuning differs from the base in the ticket's rows only, and in some."""
-    method, fresh = attach(name, tied=tied, precision=precision)
-    before = (
-        model(tied=tied, dtype=torch.bfloat16 if precision == "bf16" else torch.float32)
-        .get_input_embeddings()
-        .weight
-    )
+    method, fresh = case.attach()
     load_state(fresh, state)
-    after = method.merge(fresh).get_input_embeddings().weight
-    same = (after == before).all(dim=1)
-    moved = {row for row in range(200) if not same[row]}
-    return bool(moved) and moved <= set(IDS)
+    merged = method.merge(fresh)
+    before, after = case.model().state_dict(), merged.state_dict()
+    allowed = {
+        f"{part.name}.weight": set(part.rows_K.tolist())
+        for part in find_scope(merged, case.scope).parts(IDS)
+    }
+    moved = {}
+    for name in before:
+        rows = (after[name] != before[name]).reshape(len(before[name]), -1).any(dim=1)
+        if rows.any():
+            moved[name] = set(rows.nonzero().flatten().tolist())
+    return bool(moved) and all(moved[name] <= allowed.get(name, set()) for name in moved)
+
+
+def cases() -> list[Case]:
+    found = [
+        Case(name, stage) for name in METHODS if METHODS[name].trains for stage in (0, 1, 2, 3)
+    ]
+    found += [
+        Case("partial_tuning", stage, tied, precision)
+        for stage in (0, 1, 2, 3)
+        for tied, precision in ((True, "fp32"), (False, "bf16"), (True, "bf16"))
+    ]
+    found += [
+        Case("partial_tuning", stage, tied, "fp32", scope)
+        for stage in (0, 1, 2, 3)
+        for tied, scope in ((False, "output_head"), (True, "output_head"), (False, LINEAR))
+    ]
+    return found
 
 
 def main() -> None:
     join_process_group()
     worker = Worker(dist.get_rank(), dist.get_world_size())
-    cases = [
-        (name, stage, False, "fp32")
-        for name in METHODS
-        if METHODS[name].trains
-        for stage in (0, 1, 2, 3)
-    ]
-    cases += [
-        ("partial_tuning", stage, tied, precision)
-        for stage in (0, 1, 2, 3)
-        for tied, precision in ((True, "fp32"), (False, "bf16"), (True, "bf16"))
-    ]
-    for name, stage, tied, precision in cases:
+    for case in cases():
         memory = Memory()
-        outcome, losses = train(name, stage, tied, precision, memory, worker)
-        again, resumed = train(name, stage, tied, precision, Memory({3: memory.kept[3]}), worker)
+        outcome, losses = train(case, memory, worker)
+        again, resumed = train(case, Memory({3: memory.kept[3]}), worker)
         assert outcome.state is not None
         assert again.state is not None
-        _, fresh = attach(name, tied=tied, precision=precision)
+        _, fresh = case.attach()
         untrained = fresh(PROBE).logits
         load_state(fresh, outcome.state)
         parameters = trainable_parameters(fresh)
         report = {
-            "case": [name, stage, tied, precision],
+            "case": [case.name, case.stage, case.tied, case.precision, case.scope],
             "losses": losses,
             "resumed": resumed,
             "same_state": all(torch.equal(outcome.state[k], again.state[k]) for k in again.state),
             "names_match": parameters.keys() == outcome.state.keys(),
             "logits": fresh(PROBE).logits.float().flatten()[:50].tolist(),
             "moved": not torch.equal(fresh(PROBE).logits, untrained),
-            "outside_rows_kept": name != "partial_tuning"
-            or outside_rows_kept(name, outcome.state, tied, precision),
+            "outside_rows_kept": case.name != "partial_tuning"
+            or outside_rows_kept(case, outcome.state),
         }
         if worker.leads:
             print("CASE " + json.dumps(report), flush=True)
