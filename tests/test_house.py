@@ -30,7 +30,7 @@ ORDER = [
     ["evaluation"],
     ["plan"],
     ["suite", "preflight"],
-    ["worker", "estimate", "tickets"],
+    ["worker", "estimate", "tickets", "audit"],
     ["benchmark"],
     ["desk", "leaderboard", "display"],
     ["cluster"],

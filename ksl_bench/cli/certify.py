@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import typer
 from rich.table import Table
@@ -81,6 +81,10 @@ def certify(
     ] = 50,
     alpha: Annotated[float, typer.Option("--alpha", help="Error of one position's bound.")] = 0.001,
     seed: Annotated[int, typer.Option("--seed", help="Draws sentences and noise.")] = 0,
+    precision: Annotated[
+        Literal["fp32", "bf16"],
+        typer.Option("--precision", help="Of the weights, as in the suite of the ticket."),
+    ] = "fp32",
     limit: Annotated[
         int | None, typer.Option("--limit", min=1, help="Use the first sentences only.")
     ] = None,
@@ -93,8 +97,8 @@ def certify(
     """Audit a ticket: what two certificates claim, beside what the models do."""
     from transformers.utils import logging
 
-    from ksl_bench.tickets.certify_files import Question, certify_files
-    from ksl_bench.tickets.certify_predictions import Smoothing
+    from ksl_bench.audit.files import Question, certify_files
+    from ksl_bench.audit.predictions import Smoothing
 
     quiet_libraries()
     logging.disable_progress_bar()
@@ -115,6 +119,7 @@ def certify(
         source_language=source_language,
         target_language=target_language,
         sizes=tuple(k or ()),
+        precision=precision,
         limit=limit,
         smoothing=smoothing,
     )
