@@ -50,6 +50,19 @@ class ModelReference:
         return {"revision": self.revision, "trust_remote_code": self.trust_remote_code}
 
 
+def find_named(name: str, *, option: str, revision: str | None = None) -> ModelReference:
+    """Find the base model that an option of a command names.
+
+    Raises:
+        ModelError: As `find_model` does, in the option's name.
+    """
+    try:
+        return find_model(ModelSpec(name_or_path=name, revision=revision))
+    except ModelError as error:
+        problems = [one.replace("model.name_or_path", option) for one in error.problems]
+        raise ModelError(problems) from None
+
+
 def find_model(spec: ModelSpec, *, weights: bool = True) -> ModelReference:
     """Find a base model without loading it.
 

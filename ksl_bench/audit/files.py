@@ -11,16 +11,16 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 from ksl_bench.audit.inputs import counterexample
 from ksl_bench.audit.predictions import Smoothing
 from ksl_bench.audit.report import DEFAULT_SIZES, Audit, audit, sizes_of
-from ksl_bench.config import ModelSpec, Precision
+from ksl_bench.config import Precision
 from ksl_bench.data.batching import Encoded, encode
 from ksl_bench.data.columns import Languages
 from ksl_bench.data.corpus import CONTROLLED, read_corpus
 from ksl_bench.data.languages import language_name
 from ksl_bench.data.prompts import Template, template
 from ksl_bench.data.readers import Pair, read_tsv
-from ksl_bench.errors import ConfigError, DataError, ModelError
+from ksl_bench.errors import ConfigError, DataError
 from ksl_bench.lottery.ticket import Ticket
-from ksl_bench.models import TINY_BASE, ModelReference, find_model, load_model, load_tokenizer
+from ksl_bench.models import TINY_BASE, ModelReference, find_named, load_model, load_tokenizer
 from ksl_bench.tasks.translation import FIELDS
 
 COUNTEREXAMPLE_SENTENCES = 20
@@ -78,7 +78,7 @@ def certify_files(question: Question) -> Audit:
     """
     form = template(question.prompt, required="source", allowed=FIELDS)
     pairs = _pairs(question)
-    reference = _found(question.base or TINY_BASE, "base")
+    reference = find_named(question.base or TINY_BASE, option="base")
     tokenizer = load_tokenizer(reference)
     ticket = None if question.ticket is None else Ticket.load(question.ticket)
     base = _loaded(reference, question.precision)
@@ -88,7 +88,7 @@ def certify_files(question: Question) -> Audit:
         )
     else:
         assert question.tuned is not None
-        tuned = _loaded(_found(question.tuned, "tuned"), question.precision)
+        tuned = _loaded(find_named(question.tuned, option="tuned"), question.precision)
     sizes = sizes_of(ticket, question.sizes)
     examples = _encoded(pairs, base, tokenizer, form, question)
     found = audit(
@@ -123,14 +123,6 @@ def _pairs(question: Question) -> list[Pair]:
     if problems:
         raise DataError(problems)
     return pairs[: question.limit]
-
-
-def _found(name: str, option: str) -> ModelReference:
-    try:
-        return find_model(ModelSpec(name_or_path=name))
-    except ModelError as error:
-        problems = [one.replace("model.name_or_path", option) for one in error.problems]
-        raise ModelError(problems) from None
 
 
 def _loaded(reference: ModelReference, precision: Precision) -> PreTrainedModel:

@@ -9,7 +9,7 @@ from typing import Annotated, Any, Literal
 import typer
 from rich.table import Table
 
-from ksl_bench.cli.common import JsonOption, out, quiet_libraries
+from ksl_bench.cli.common import JsonOption, out, quiet_models
 from ksl_bench.errors import KslBenchError
 
 app = typer.Typer()
@@ -95,13 +95,10 @@ def certify(
     json_: JsonOption = False,
 ) -> None:
     """Audit a ticket: what two certificates claim, beside what the models do."""
-    from transformers.utils import logging
-
     from ksl_bench.audit.files import Question, certify_files
     from ksl_bench.audit.predictions import Smoothing
 
-    quiet_libraries()
-    logging.disable_progress_bar()
+    quiet_models()
     smoothing = Smoothing(
         sigmas=tuple(dict.fromkeys(sigma or Smoothing().sigmas)),
         draws=samples,

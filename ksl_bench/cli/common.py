@@ -45,6 +45,14 @@ def open_store(storage: str | None) -> Store:
     return Store(storage or os.environ.get("KSL_BENCH_STORAGE") or "ksl-results")
 
 
+def quiet_models() -> None:
+    """As `quiet_libraries`, and without the progress bars of models that are loaded."""
+    from transformers.utils import logging
+
+    quiet_libraries()
+    logging.disable_progress_bar()
+
+
 def quiet_libraries() -> None:
     """Let libraries say only what a user must know; a worker's own log files keep the rest."""
     import logging

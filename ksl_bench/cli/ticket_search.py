@@ -7,9 +7,11 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import typer
+from rich.box import SIMPLE_HEAD
+from rich.markup import escape
 from rich.table import Table
 
-from ksl_bench.cli.common import JsonOption, StorageOption, open_store, out, quiet_libraries
+from ksl_bench.cli.common import JsonOption, StorageOption, open_store, out, quiet_models
 from ksl_bench.cli.tickets import print_ticket
 
 app = typer.Typer()
@@ -68,7 +70,7 @@ def find(
     from ksl_bench.config import TaskSpec
     from ksl_bench.tickets.find import Search, find_ticket
 
-    quiet_libraries()
+    quiet_models()
     files = str(text)
     task = TaskSpec(
         source_language=source_language,
@@ -110,7 +112,7 @@ def stability(
     """Tell how far tickets agree across seeds (the ceiling), prompts, samples and languages."""
     from ksl_bench.tickets.stability import measure_stability
 
-    quiet_libraries()
+    quiet_models()
     found = measure_stability(open_store(storage), suite, tuple(k or SIZES))
     if json_:
         print(json.dumps(found, indent=2))
@@ -122,18 +124,17 @@ def stability(
 
 
 def _overlaps(found: dict[str, Any]) -> Table:
-    table = Table(
-        title=f"{found['suite']}: KS orders of embedding tuning, compared pair by pair",
-        caption="shared rows: mean over the pairs [lowest, highest]. What two seeds of one condition "
-        "share is the ceiling of all others; those are compared over pairs of different seeds, too.",
-        title_justify="left",
-        caption_justify="left",
+    table = _table(
+        f"{found['suite']}: rows that two KS orders share among their first k",
+        "mean over the pairs (lowest-highest). What two seeds of one condition share is the ceiling of all "
+        "others; those are compared over pairs of different seeds, too. Conditions that differ in more "
+        "than one thing: --json.",
+        ("differs in", "pairs", *(f"k={k}" for k in found["sizes"]), "rank\ncorrelation"),
     )
-    for name in ("differs in", "pairs", *(f"of {k}" for k in found["sizes"]), "rank correlation"):
-        table.add_column(name, justify="left" if name == "differs in" else "right")
-    for one in found["comparisons"]:
+    single = [one for one in found["comparisons"] if " and " not in one["differs"]]
+    for one in single or found["comparisons"]:
         shared = [
-            f"{cell['mean']:.1f} [{cell['lowest']}, {cell['highest']}]"
+            f"{cell['mean']:.1f} ({cell['lowest']}-{cell['highest']})"
             for cell in one["overlap"].values()
         ]
         correlation = one["rank_correlation"]
@@ -147,14 +148,11 @@ def _overlaps(found: dict[str, Any]) -> Table:
 
 
 def _regressions(found: dict[str, Any]) -> Table:
-    table = Table(
-        title="Rank of a row regressed on its token's count and on standing in the prompt",
-        caption="ranks, with 95 % intervals over rows; negative: comes earlier in the order.",
-        title_justify="left",
-        caption_justify="left",
+    table = _table(
+        "Rank of a row regressed on its token's count and on standing in the prompt",
+        "ranks, with 95 % intervals over rows; negative: comes earlier in the order.",
+        ("run", "rows", "a doubling of\nthe count", "a token of\nthe prompt", "R2"),
     )
-    for name in ("run", "rows", "per doubling of the count", "token of the prompt", "R2"):
-        table.add_column(name, justify="left" if name == "run" else "right")
     for one in found["regressions"]:
         if "rows" not in one:
             continue
@@ -168,7 +166,23 @@ def _regressions(found: dict[str, Any]) -> Table:
     return table
 
 
+def _table(title: str, caption: str, columns: tuple[str, ...]) -> Table:
+    table = Table(
+        title=title,
+        caption=escape(caption),
+        title_justify="left",
+        caption_justify="left",
+        box=SIMPLE_HEAD,
+        padding=(0, 1, 0, 0),
+        pad_edge=False,
+        show_edge=False,
+    )
+    for index, name in enumerate(columns):
+        table.add_column(name, justify="right" if index else "left", overflow="fold")
+    return table
+
+
 def _effect(effect: dict[str, float] | None) -> str:
     if effect is None:
         return ""
-    return f"{effect['value']:+.1f} [{effect['low']:+.1f}, {effect['high']:+.1f}]"
+    return f"{effect['value']:+.0f} ({effect['low']:+.0f} to {effect['high']:+.0f})"

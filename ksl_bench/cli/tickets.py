@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from ksl_bench.cli.common import JsonOption, out, quiet_libraries
+from ksl_bench.cli.common import JsonOption, out, quiet_models
 
 if TYPE_CHECKING:  # the libraries behind it take seconds to import
     from ksl_bench.lottery.ticket import Ticket
@@ -129,7 +129,7 @@ def apply(file: TicketArgument, model: ModelOption, output: FolderOption) -> Non
     from ksl_bench.lottery.ticket import Ticket
     from ksl_bench.tickets.apply import write_applied
 
-    _quiet()
+    quiet_models()
     found = Ticket.load(file)
     base = write_applied(found, model, output)
     _say(f"{output}: {base.reference.name} with {found.k} rows of its {found.tensor} replaced")
@@ -151,7 +151,7 @@ def export(
     from ksl_bench.lottery.ticket import Ticket
     from ksl_bench.tickets.export import write_peft
 
-    _quiet()
+    quiet_models()
     found = Ticket.load(file)
     write_peft(found, model, output)
     size = (output / "adapter_model.safetensors").stat().st_size
@@ -160,10 +160,3 @@ def export(
 
 def _say(line: str) -> None:
     out.print(line, markup=False, highlight=False, soft_wrap=True)
-
-
-def _quiet() -> None:
-    from transformers.utils import logging
-
-    quiet_libraries()
-    logging.disable_progress_bar()

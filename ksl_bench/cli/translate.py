@@ -9,7 +9,7 @@ from typing import Annotated
 
 import typer
 
-from ksl_bench.cli.common import quiet_libraries
+from ksl_bench.cli.common import quiet_models
 
 app = typer.Typer()
 
@@ -49,15 +49,12 @@ def translate(
     batch_size: Annotated[int, typer.Option("--batch-size", min=1)] = 32,
 ) -> None:
     """Translate the lines of standard input, one line out for each; an empty line stays empty."""
-    from transformers.utils import logging
-
     from ksl_bench.config import DecodingSpec
     from ksl_bench.lottery.ticket import Ticket
     from ksl_bench.tickets.apply import apply_ticket, check_values, load_base
     from ksl_bench.tickets.translate import Wording, text_lines, translate_lines
 
-    quiet_libraries()
-    logging.disable_progress_bar()
+    quiet_models()
     wording = Wording(
         prompt=prompt, source_language=source_language, target_language=target_language, rule=rule
     )

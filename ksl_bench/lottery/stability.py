@@ -9,7 +9,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-import statsmodels.api as sm
 from numpy.typing import NDArray
 from scipy import stats
 from torch import Tensor
@@ -95,6 +94,8 @@ def regress_rank(order: Sequence[int], counts_V: Tensor, template_V: Tensor) -> 
     template_N = template_V.numpy(force=True)[rows].astype(np.float64)
     if len(rows) < 5 or np.ptp(log_counts_N) == 0:
         return None
+    import statsmodels.api as sm  # takes a second, and only this needs it
+
     columns = [log_counts_N]
     if np.ptp(template_N) > 0:
         columns.append(template_N)

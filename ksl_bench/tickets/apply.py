@@ -10,16 +10,16 @@ import shutil
 from dataclasses import dataclass
 from pathlib import Path
 
+from torch import Tensor
 from transformers import GenerationConfig, PreTrainedModel, PreTrainedTokenizerBase
 
-from ksl_bench.config import ModelSpec
-from ksl_bench.errors import ModelError, TicketError
+from ksl_bench.errors import TicketError
 from ksl_bench.lottery.ticket import Ticket, matrix_digest
 from ksl_bench.methods.partial import PartialTransfer
 from ksl_bench.methods.scope import find_scope
 from ksl_bench.models import (
     ModelReference,
-    find_model,
+    find_named,
     load_model,
     load_tokenizer,
     tokenizer_digest,
@@ -52,11 +52,7 @@ def load_base(name: str, ticket: Ticket | None) -> Base:
     """
     own = ticket is not None and ticket.base_model == name
     revision = ticket.revision if ticket is not None and own else None
-    try:
-        reference = find_model(ModelSpec(name_or_path=name, revision=revision))
-    except ModelError as error:
-        problems = [one.replace("model.name_or_path", "model") for one in error.problems]
-        raise ModelError(problems) from None
+    reference = find_named(name, option="model", revision=revision)
     base = Base(reference, load_model(reference, precision="fp32"), load_tokenizer(reference))
     if ticket is not None:
         check_fits(ticket, base)
@@ -73,7 +69,8 @@ def check_fits(ticket: Ticket, base: Base) -> None:
     matrix_VD = find_scope(base.model, ticket.tensor).matrix()
     try:
         ticket.check_base(
-            base_digest=matrix_digest(matrix_VD), tokenizer_digest=tokenizer_digest(base.tokenizer)
+            base_digest=_digest(matrix_VD, ticket),
+            tokenizer_digest=tokenizer_digest(base.tokenizer),
         )
     except TicketError as error:
         raise TicketError(f"model {base.reference.name!r}: {error}") from None
@@ -84,6 +81,12 @@ def check_fits(ticket: Ticket, base: Base) -> None:
         raise TicketError(
             f"the ticket's rows are {ticket.row_values.shape[1]} wide, the model's {width}"
         )
+
+
+def _digest(matrix_VD: Tensor, ticket: Ticket) -> str:
+    """Return the matrix's digest; rounded to bf16 if the ticket was found in that, as suites may be run."""
+    rounded = matrix_digest(matrix_VD.bfloat16())
+    return rounded if rounded == ticket.base_digest else matrix_digest(matrix_VD)
 
 
 def check_values(ticket: Ticket) -> None:

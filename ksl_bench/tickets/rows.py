@@ -12,10 +12,9 @@ import torch
 from safetensors import SafetensorError, safe_open
 from torch import Tensor, nn
 
-from ksl_bench.config import ModelSpec
 from ksl_bench.errors import MethodError, ModelError
 from ksl_bench.methods.scope import INPUT_EMBEDDING, OUTPUT_HEAD, Scope, find_scope
-from ksl_bench.models import ModelReference, find_model, skeleton, weights_folder
+from ksl_bench.models import ModelReference, find_named, skeleton, weights_folder
 
 EMBEDDINGS = ("embed_tokens", "wte", "word_embeddings", "embed_in", "tok_embeddings", "embedding")
 """Last words of the names under which architectures keep their input embedding."""
@@ -55,12 +54,7 @@ def read_checkpoint(name: str, *, option: str, scope: str, tensor: str | None) -
         raise ModelError(
             f"tensor: only for a safetensors file; {option} {name!r} is a model, give scope"
         )
-    try:
-        reference = find_model(ModelSpec(name_or_path=name))
-    except ModelError as error:
-        raise ModelError(
-            [one.replace("model.name_or_path", option) for one in error.problems]
-        ) from None
+    reference = find_named(name, option=option)
     model = skeleton(reference)
     try:
         found = find_scope(model, scope)

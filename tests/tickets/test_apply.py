@@ -128,3 +128,16 @@ def test_the_tokenizer_that_is_written_is_the_one_that_was_read(tiny_ticket, tmp
     base = write_applied(tiny_ticket(IDS), "tiny-base", tmp_path / "new")
     written = load_tokenizer(find_model(ModelSpec(name_or_path=str(tmp_path / "new"))))
     assert tokenizer_digest(written) == tokenizer_digest(base.tokenizer)
+
+
+def test_a_ticket_found_in_bf16_fits_the_base_whose_rounded_rows_it_names(
+    tiny_ticket, tiny_weights
+):
+    from dataclasses import replace
+
+    from ksl_bench.lottery.ticket import matrix_digest
+    from ksl_bench.tickets.apply import load_base
+
+    rounded = matrix_digest(tiny_weights["model.embed_tokens.weight"].bfloat16())
+    ticket = replace(tiny_ticket([5, 9]), base_digest=rounded)
+    assert load_base("tiny-base", ticket).reference.name == "tiny-base"

@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import pytest
 import torch
-from transformers import AutoModelForCausalLM
+from transformers import AutoModelForCausalLM, LlamaConfig, LlamaForCausalLM
 
 from ksl_bench import tiny_base
 from ksl_bench.config import ModelSpec
@@ -65,25 +65,48 @@ def test_plain_peft_predicts_what_the_applied_model_does(tiny_ticket, tmp_path):
         assert (found - plain).abs().max() > 1e-2
 
 
+@pytest.fixture
+def saved(tmp_path):
+    """Return what saves a model beside the shipped base's tokenizer, and names the folder."""
+
+    def save(model):
+        model.save_pretrained(tmp_path / "base")
+        load_tokenizer(find_model(ModelSpec(name_or_path="tiny-base"))).save_pretrained(
+            tmp_path / "base"
+        )
+        return str(tmp_path / "base")
+
+    return save
+
+
 @pytest.mark.parametrize("tensor", ["input_embedding", "output_head"])
 def test_one_side_of_tied_embeddings_is_refused_with_the_reason(
-    make_llama, make_ticket, tmp_path, tensor
+    make_llama, make_ticket, saved, tmp_path, tensor
 ):
     model = make_llama(tied=True)
-    model.save_pretrained(tmp_path / "tied")
-    load_tokenizer(find_model(ModelSpec(name_or_path="tiny-base"))).save_pretrained(
-        tmp_path / "tied"
-    )
-    ticket = replace(
-        make_ticket([3], values=torch.ones(1, 32)),
-        base_digest=matrix_digest(model.get_input_embeddings().weight),
-        tensor=tensor,
-    )
+    digest = matrix_digest(model.get_input_embeddings().weight)
+    ticket = make_ticket([3], values=torch.ones(1, 32))
     with pytest.raises(
         TicketError, match=f"changes both sides, the ticket is for the {tensor} alone"
     ):
-        write_peft(ticket, str(tmp_path / "tied"), tmp_path / "new")
+        write_peft(
+            replace(ticket, base_digest=digest, tensor=tensor), saved(model), tmp_path / "new"
+        )
     assert not (tmp_path / "new").exists()
+
+
+def test_a_weight_with_a_bias_is_refused_since_peft_drops_it(make_ticket, saved, tmp_path):
+    config = LlamaConfig(
+        vocab_size=50, hidden_size=8, intermediate_size=16, num_hidden_layers=1,
+        num_attention_heads=2, mlp_bias=True,
+    )  # fmt: skip
+    model, tensor = LlamaForCausalLM(config), "model.layers.0.mlp.up_proj"
+    digest = matrix_digest(model.get_submodule(tensor).weight)
+    ticket = make_ticket([3], values=torch.ones(1, 8))
+    with pytest.raises(TicketError, match=f"drops the bias that {tensor} has"):
+        write_peft(
+            replace(ticket, base_digest=digest, tensor=tensor), saved(model), tmp_path / "new"
+        )
 
 
 def test_rows_of_several_weights_are_refused(tiny_ticket, tiny_weights, tmp_path):
