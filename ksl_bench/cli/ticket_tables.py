@@ -116,10 +116,11 @@ def _ceiling(overlap: Overlap) -> tuple[str, str]:
 
 
 def _correlations(pairs: Sequence[str], found: Sequence[Comparison]) -> Table:
-    table = Table(title="Order of the rows in both", title_justify="left")
-    for name in ("tickets", "rows in both", "Spearman", "Kendall"):
+    table = Table(title="Order of the rows in both, and over the vocabulary", title_justify="left")
+    for name in ("tickets", "rows in both", "Spearman", "Kendall", "vocabulary"):
         table.add_column(name, justify="left" if name == "tickets" else "right")
     for pair, one in zip(pairs, found, strict=True):
-        cells = (_number(one.spearman, ".3f") or "-", _number(one.kendall, ".3f") or "-")
+        found_of_pair = (one.spearman, one.kendall, one.vocabulary_spearman)
+        cells = (_number(value, ".3f") or "-" for value in found_of_pair)
         table.add_row(pair, str(one.rows_in_both), *cells)
     return table

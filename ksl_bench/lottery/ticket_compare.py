@@ -13,7 +13,7 @@ from itertools import combinations
 from scipy import stats
 
 from ksl_bench.errors import TicketError
-from ksl_bench.lottery.stability import overlap
+from ksl_bench.lottery.stability import overlap, rank_correlation
 from ksl_bench.lottery.ticket import Ticket
 
 Named = tuple[str, Ticket]
@@ -51,6 +51,8 @@ class Comparison:
     spearman: float | None
     """Correlation of the order of the rows in both; None where these are fewer than three."""
     kendall: float | None
+    vocabulary_spearman: float | None
+    """Over the vocabulary, as far as the tickets know it: rows that one leaves out share its last rank."""
 
 
 def compare_tickets(
@@ -137,7 +139,8 @@ def _pair(one: Named, two: Named, sizes: Sequence[int], seeds: Sequence[Named]) 
         spearman = float(stats.spearmanr(places, others).statistic)
         kendall = float(stats.kendalltau(places, others).statistic)
     overlaps = tuple(_overlap(first, second, k, seed_ceiling(seeds, k)) for k in wanted)
-    return Comparison(one[0], two[0], overlaps, len(in_both), spearman, kendall)
+    whole = rank_correlation(first, second, rows=max(*first, *second) + 1)
+    return Comparison(one[0], two[0], overlaps, len(in_both), spearman, kendall, whole)
 
 
 def _places(ids: Sequence[int], wanted: Sequence[int]) -> list[int]:

@@ -4,6 +4,7 @@ import json
 from dataclasses import asdict, replace
 
 import pytest
+from scipy import stats
 
 from ksl_bench.errors import TicketError
 from ksl_bench.lottery.ticket_compare import compare_tickets, seed_ceiling
@@ -108,3 +109,10 @@ def test_seeds_must_be_two_tickets_of_one_criterion(named, make_ticket):
         compare_tickets(pair, seeds=[pair[0], other])
     with pytest.raises(TicketError, match="at least two tickets, got 1"):
         compare_tickets(pair[:1])
+
+
+def test_over_the_vocabulary_rows_that_one_ticket_leaves_out_share_its_last_rank(make_ticket):
+    (found,) = compare_tickets([("a", make_ticket([4, 5, 6])), ("b", make_ticket([4, 7, 5]))])
+    # Ranks of rows 4, 5, 6 and 7: (1, 2, 3, last) and (1, 3, last, 2)
+    expected = stats.spearmanr([1, 2, 3, 4], [1, 3, 4, 2]).statistic
+    assert found.vocabulary_spearman == pytest.approx(expected)
