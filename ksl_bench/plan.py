@@ -134,13 +134,15 @@ class Plan:
 class _Planner:
     """Collects works by key while rows are planned."""
 
-    def __init__(self, suite: Suite, model: ModelReference) -> None:
+    def __init__(self, suite: Suite, model: ModelReference, texts: Texts) -> None:
         self.suite, self.model = suite, model
         self.works: dict[str, Work] = {}
-        self.texts: dict[tuple[str, Split], _Text] = {}
+        self.texts: dict[tuple[str, Split], Text] = {}
         for name, spec in suite.tasks.items():
             for split in ("train", suite.evaluate.split):
-                self.texts[name, split] = _Text.read(spec, split)
+                if (spec, split) not in texts:
+                    texts[spec, split] = Text.read(spec, split)
+                self.texts[name, split] = texts[spec, split]
 
     def data(self) -> dict[str, dict[str, Any]]:
         data: dict[str, dict[str, Any]] = {}
@@ -253,14 +255,15 @@ class _Planner:
 
 
 @dataclass(frozen=True, slots=True)
-class _Text:
+class Text:
     """One split of one condition: what of it enters keys, and what is told of it."""
 
     inputs: dict[str, Any]
     data: dict[str, Any]
 
     @classmethod
-    def read(cls, spec: TaskSpec, split: Split) -> _Text:
+    def read(cls, spec: TaskSpec, split: Split) -> Text:
+        """Read a split for what identifies it."""
         task = build_task(spec)
         examples = task.read(split)
         prompt = {
@@ -279,6 +282,10 @@ class _Text:
         )
 
 
+Texts = dict[tuple[TaskSpec, Split], Text]
+"""What was read already, for one plan after another over the same text."""
+
+
 def _method(baseline: Baseline) -> dict[str, Any]:
     method = build_method(baseline.method, baseline.hyperparameters)
     return {
@@ -288,17 +295,18 @@ def _method(baseline: Baseline) -> dict[str, Any]:
     }
 
 
-def make_plan(suite: Suite, model: ModelReference) -> Plan:
+def make_plan(suite: Suite, model: ModelReference, *, texts: Texts | None = None) -> Plan:
     """Read the data's digests and plan every row of a suite.
 
     Args:
         suite: Validated.
         model: The base model that was found for it.
+        texts: What was read already, and takes what is read now; read anew where none is given.
 
     Raises:
         DataError: If a split cannot be read.
     """
-    planner = _Planner(suite, model)
+    planner = _Planner(suite, model, {} if texts is None else texts)
     rows = tuple(
         planner.row(baseline, seed, condition, scored_under)
         for condition in suite.tasks

@@ -61,7 +61,7 @@ def run_suite(
     if address is None:
         cluster.check_this_machine(suite.resources)
     execution = Execution(plan, store, retry=retry)
-    tracking = _TrackingThread(store, suite, console)
+    tracking = TrackingThread(store, suite, console)
     if not execution.pending:
         store.write_plan(suite.name, plan.record())
         standing = _standing(execution)
@@ -107,10 +107,11 @@ def _execute(plan: Plan, store: Store, execution: Execution, groups: int, consol
     return False
 
 
-class _TrackingThread:
+class TrackingThread:
     """Keeps MLflow up to date beside a run; its troubles never stop the run."""
 
     def __init__(self, store: Store, suite: Suite, console: Console) -> None:
+        """Take what is followed, and where troubles are told."""
         self._store, self._suite, self._console = store, suite, console
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._follow, name="tracking", daemon=True)

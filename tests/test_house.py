@@ -11,7 +11,7 @@ PACKAGE = Path(__file__).resolve().parents[1] / "ksl_bench"
 MODULES = sorted(PACKAGE.rglob("*.py"))
 
 OWNERS = {
-    "ray": {"cluster.py", "sweep.py"},
+    "ray": {"cluster.py", "sweep"},
     "mlflow": {"tracking.py"},
     "deepspeed": {"training"},
 }
@@ -30,12 +30,14 @@ ORDER = [
     ["evaluation"],
     ["plan"],
     ["suite", "preflight"],
+    ["space"],
     ["worker", "estimate", "tickets", "audit"],
     ["benchmark"],
-    ["desk", "leaderboard", "display"],
-    ["cluster"],
+    ["desk", "leaderboard", "display", "sharing", "trials"],
+    ["cluster", "sweep"],
     ["tracking"],
     ["doctor", "runner", "make_tiny_base"],
+    ["sweeper"],
     ["cli"],
 ]
 """From the ground up: a floor imports only from those below it, or from its own room."""

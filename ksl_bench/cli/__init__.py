@@ -13,7 +13,7 @@ import typer
 from typer.exceptions import TyperException
 
 from ksl_bench import __version__
-from ksl_bench.cli import certify, suites, ticket_search, tickets, translate
+from ksl_bench.cli import certify, suites, sweep, ticket_search, tickets, translate
 from ksl_bench.cli.common import complain
 from ksl_bench.errors import KslBenchError
 
@@ -38,6 +38,7 @@ def _assemble() -> typer.Typer:
     )
     whole.callback(invoke_without_command=True)(_version)
     whole.add_typer(suites.app)
+    whole.add_typer(sweep.app)
     tickets.app.add_typer(ticket_search.app)
     whole.add_typer(tickets.app, name="ticket")
     whole.add_typer(translate.app)

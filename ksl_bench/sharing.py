@@ -1,0 +1,96 @@
+"""One pool for several executions in one process: what several want is made once."""
+
+from __future__ import annotations
+
+import queue
+import threading
+from collections.abc import Iterable
+
+from ksl_bench.benchmark import Event, Pool
+from ksl_bench.errors import ClusterError
+from ksl_bench.plan import Work
+
+PATIENCE_SECONDS = 0.2
+"""How long a client waits for an event before it looks around."""
+
+
+class SharedPool:
+    """Passes on the work of its clients to a pool, and the events of that pool to whom they concern."""
+
+    def __init__(self, pool: Pool) -> None:
+        """Take the pool; its events are read from now on in a thread of this one."""
+        self._pool = pool
+        self._lock = threading.Lock()
+        self._clients: dict[str, list[_Client]] = {}
+        self._failure: ClusterError | None = None
+        self._stop = threading.Event()
+        self._thread = threading.Thread(target=self._read, name="shared-pool", daemon=True)
+        self._thread.start()
+
+    def client(self) -> Pool:
+        """Return a pool for one execution."""
+        return _Client(self)
+
+    def submit(self, work: Work, client: _Client) -> None:
+        """Pass on a piece of work, unless another client has done so and waits for it."""
+        with self._lock:
+            first = work.key not in self._clients
+            self._clients.setdefault(work.key, []).append(client)
+        if first:
+            self._pool.submit(work)
+
+    def check(self) -> None:
+        """Raise what ended the pool, if anything did.
+
+        Raises:
+            ClusterError: If no worker is left.
+        """
+        if self._failure is not None:
+            raise self._failure
+
+    def _read(self) -> None:
+        while not self._stop.is_set():
+            try:
+                events = list(self._pool.events())
+            except ClusterError as error:
+                self._failure = error
+                return
+            for event in events:
+                with self._lock:
+                    done = event.outcome is not None
+                    known = (
+                        self._clients.pop(event.key, [])
+                        if done
+                        else self._clients.get(event.key, [])
+                    )
+                for client in known:
+                    client.take(event)
+
+    def close(self) -> None:
+        """Stop reading; the pool itself is its owner's to close."""
+        self._stop.set()
+        self._thread.join()
+
+
+class _Client:
+    """What one execution sees of the shared pool."""
+
+    def __init__(self, shared: SharedPool) -> None:
+        self._shared = shared
+        self._events: queue.SimpleQueue[Event] = queue.SimpleQueue()
+
+    def take(self, event: Event) -> None:
+        self._events.put(event)
+
+    def submit(self, work: Work) -> None:
+        self._shared.submit(work, self)
+
+    def events(self) -> Iterable[Event]:
+        self._shared.check()
+        try:
+            return [self._events.get(timeout=PATIENCE_SECONDS)]
+        except queue.Empty:
+            return []
+
+    def close(self) -> None:
+        pass

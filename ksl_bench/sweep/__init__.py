@@ -1,0 +1,1 @@
+"""Sweeps: Ray Tune proposes, the warm worker groups of a suite answer."""

@@ -1,0 +1,147 @@
+"""A sweep, from the name of its search space to what won."""
+
+from __future__ import annotations
+
+import threading
+from typing import Any
+
+from rich.console import Console
+
+from ksl_bench import cluster
+from ksl_bench.benchmark import Event
+from ksl_bench.errors import ClusterError
+from ksl_bench.evaluation.metrics import check_tokenizer_files
+from ksl_bench.models import find_model
+from ksl_bench.plan import make_plan
+from ksl_bench.preflight import check_model
+from ksl_bench.runner import TrackingThread
+from ksl_bench.space import Space
+from ksl_bench.store import Store
+from ksl_bench.tracking import tracking_uri
+from ksl_bench.trials import Scored, Trial, Trials
+
+TRIALS_A_GROUP = 3
+"""Trials side by side for each worker group: while some wait for a shared source, others have work."""
+
+
+def run_sweep(
+    space: Space, *, store: Store, address: str | None, retry: bool, console: Console
+) -> dict[str, Any]:
+    """Check everything, then make and score what is missing of a sweep.
+
+    Args:
+        space: What is searched.
+        store: Where artifacts live.
+        address: A Ray cluster, None for this machine.
+        retry: Make anew what ran out of memory, diverged or was skipped.
+        console: Where progress is shown.
+
+    Returns:
+        What `ksl-bench sweep --json` prints: every trial, and the winner of each baseline.
+
+    Raises:
+        KslBenchError: If the input is wrong; then nothing was started.
+    """
+    suite = space.suite
+    check_tokenizer_files(suite.evaluate.metrics)
+    tracking_uri(store, suite.tracking.uri)
+    store.check_writable()
+    model = find_model(suite.model)
+    check_model(make_plan(suite, model))
+    if address is None:
+        cluster.check_this_machine(suite.resources)
+    trials = Trials(space, model, store, retry=retry)
+    if not _all_there(space, trials):
+        _search(space, trials, store, address, console)
+    store.write_plan(space.spec.name, trials.record())
+    tracking = TrackingThread(store, suite, console)
+    tracking.finish()
+    return trials.found()
+
+
+def _all_there(space: Space, trials: Trials) -> bool:
+    """Score all choices from the store, if they are known beforehand and nothing has to be made."""
+    if space.spec.search.algorithm == "optuna" or space.spec.scheduler.name == "asha":
+        return False
+    known = [Trial(name, one) for name in space.spec.baselines for one in space.choices(name)]
+    if not all(trials.is_there(one) for one in known):
+        return False
+    for one in known:
+        trials.run(one, _NothingToDo())
+    return True
+
+
+class _NothingToDo:
+    """A pool for executions that find everything in the store."""
+
+    def submit(self, work: Any) -> None:
+        raise AssertionError(f"{work} was to be there")
+
+    def events(self) -> list[Event]:
+        return []
+
+    def close(self) -> None:
+        pass
+
+
+def _search(
+    space: Space, trials: Trials, store: Store, address: str | None, console: Console
+) -> None:
+    from ksl_bench.sweep.tuning import quiet, sweep
+
+    quiet()
+    cluster.connect(address)
+    try:
+        groups = cluster.group_count(space.suite.resources, wanted=trials_wanted(space))
+        console.print(
+            f"{space.spec.name}: {trials_wanted(space)} trials of {len(space.spec.seeds)} "
+            f"seed{'s' if len(space.spec.seeds) > 1 else ''}, {groups} worker groups, in {store.root}",
+            markup=False,
+            soft_wrap=True,
+        )
+        base = make_plan(space.suite, trials.model)
+        pool = cluster.RayPool(base, store, groups=groups)
+        told = _Progress(space, console)
+        try:
+            sweep(
+                trials,
+                pool,
+                store=store,
+                width=TRIALS_A_GROUP * groups,
+                on_event=lambda event: None,
+                on_trial=told,
+            )
+        except ClusterError as error:  # no fault of the input: what is finished is kept
+            console.print(f"{error}; the same command goes on", style="red", markup=False)
+        finally:
+            pool.close()
+    finally:
+        cluster.disconnect()
+
+
+def trials_wanted(space: Space) -> int:
+    """Return how many choices a sweep makes over all its baselines."""
+    search = space.spec.search
+    if search.algorithm == "grid":
+        return sum(len(space.grid(name)) for name in space.spec.baselines)
+    return (search.trials or 0) * len(space.spec.baselines)
+
+
+class _Progress:
+    """Tells each score as it comes, and the best so far."""
+
+    def __init__(self, space: Space, console: Console) -> None:
+        self._console, self._wanted = console, trials_wanted(space)
+        self._lock, self._done = threading.Lock(), 0
+        self._what = f"{space.spec.objective.metric} {space.spec.objective.rule}"
+
+    def __call__(self, scored: Scored) -> None:
+        with self._lock:
+            self._done += 1
+            score = f"{scored.score:.1f}" if scored.status == "finished" else scored.status
+            self._console.print(
+                f"{self._done} of {self._wanted}: {scored.name}: {self._what} {score}",
+                markup=False,
+                highlight=False,
+                soft_wrap=True,
+            )

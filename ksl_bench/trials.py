@@ -1,0 +1,147 @@
+"""Trials of a sweep: what one choice scores on dev, and what the sweep as a whole found.
+
+Nothing here knows Ray Tune: `sweep.py` proposes choices, this makes and reads what they need.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from statistics import mean
+from typing import Any
+
+from ksl_bench.benchmark import Event, Execution, Pool
+from ksl_bench.config import Suite
+from ksl_bench.models import ModelReference
+from ksl_bench.plan import Plan, Row, Texts, make_plan
+from ksl_bench.space import Space
+from ksl_bench.store import Store
+
+WORST = -1.0
+"""What a choice scores that could not be trained: below every score there is."""
+
+
+@dataclass(frozen=True, slots=True)
+class Trial:
+    """One choice for one baseline, trained for so many steps."""
+
+    baseline: str
+    choice: Mapping[str, Any]
+    steps: int | None = None
+    """None for the baseline's own length."""
+
+
+@dataclass(frozen=True, slots=True)
+class Scored:
+    """What a trial scored."""
+
+    name: str
+    """Of the row that it is on the leaderboard."""
+    score: float
+    """Mean over the seeds, on dev; `WORST` unless all of them are finished."""
+    status: str
+    reason: str | None
+    steps: int
+
+
+class Trials:
+    """Makes what trials need, side by side, and keeps them all as one plan."""
+
+    def __init__(self, space: Space, model: ModelReference, store: Store, *, retry: bool) -> None:
+        """Take what is searched; nothing is made yet."""
+        self.space, self.model, self.store, self.retry = space, model, store, retry
+        self._texts: Texts = {}
+        self._lock = threading.Lock()
+        self._plans: dict[str, Plan] = {}
+        self.scored: dict[str, Scored] = {}
+
+    def plan(self, trial: Trial) -> Plan:
+        """Plan a trial.
+
+        Raises:
+            ConfigError: If a value is not allowed where it stands.
+        """
+        suite = self.space.trial(trial.baseline, trial.choice, steps=trial.steps)
+        with self._lock:
+            return make_plan(suite, self.model, texts=self._texts)
+
+    def is_there(self, trial: Trial) -> bool:
+        """Tell whether nothing has to be made for a trial."""
+        return not Execution(self.plan(trial), self.store, retry=self.retry).pending
+
+    def run(
+        self, trial: Trial, pool: Pool, on_event: Callable[[Event], None] = lambda event: None
+    ) -> Scored:
+        """Make what is missing of a trial, and read its score."""
+        plan = self.plan(trial)
+        Execution(plan, self.store, retry=self.retry).run(pool, on_event)
+        scored = self._score(plan)
+        with self._lock:
+            self._plans[scored.name] = plan
+            self.scored[scored.name] = scored
+        return scored
+
+    def _score(self, plan: Plan) -> Scored:
+        chosen = plan.suite.baselines[-1]
+        rows = [row for row in plan.rows if row.baseline == chosen.name]
+        results = [self.store.record("evaluation", row.evaluation_key) for row in rows]
+        done = [one for one in results if one is not None and one["status"] == "finished"]
+        steps = chosen.train.total_steps(
+            examples=min(data["train"]["examples"] for data in plan.data.values())
+        )
+        if len(done) == len(rows):
+            wanted = self.space.spec.objective
+            values = [one["scores"][wanted.rule][wanted.metric]["value"] for one in done]
+            return Scored(chosen.name, mean(values), "finished", None, steps)
+        status, reason = next(found for row in rows if (found := self._blame(row)) is not None)
+        return Scored(chosen.name, WORST, status, reason, steps)
+
+    def _blame(self, row: Row) -> tuple[str, str | None] | None:
+        for kind, key in row.chain():
+            record = self.store.record(kind, key)
+            if record is not None and record["status"] != "finished":
+                return str(record["status"]), record["reason"]
+        return None
+
+    def record(self) -> dict[str, Any]:
+        """Return all trials as the plan of one suite, with what the sweep found beside it."""
+        plans = list(self._plans.values())
+        baselines = {one.name: one for plan in plans for one in plan.suite.baselines}
+        suite: Suite = self.space.suite.model_copy(update={"baselines": tuple(baselines.values())})
+        first = plans[0]
+        rows = {(row.condition, row.baseline, row.seed): row for plan in plans for row in plan.rows}
+        whole = Plan(suite, first.setting, tuple(rows.values()), {}, first.data)
+        return {**whole.record(), "sweep": self.found()}
+
+    def found(self) -> dict[str, Any]:
+        """Return every trial's score and each baseline's best, with how much was spent on it."""
+        by_baseline: dict[str, list[Scored]] = {}
+        for name, scored in self.scored.items():
+            owner = next(one for one in self.space.spec.baselines if _is_of(name, one))
+            by_baseline.setdefault(owner, []).append(scored)
+        return {
+            "space": self.space.spec.model_dump(mode="json"),
+            "trials": [
+                {
+                    "baseline": owner,
+                    "trial": one.name,
+                    "score": one.score if one.status == "finished" else None,
+                    "steps": one.steps,
+                    "status": one.status,
+                    "reason": one.reason,
+                }
+                for owner in self.space.spec.baselines
+                for one in sorted(by_baseline.get(owner, []), key=lambda one: (one.name, one.steps))
+            ],
+            "winners": {
+                owner: best.name
+                for owner, scores in by_baseline.items()
+                if (best := max(scores, key=lambda one: (one.steps, one.score))).status
+                == "finished"
+            },
+        }
+
+
+def _is_of(trial: str, baseline: str) -> bool:
+    return trial == baseline or trial.startswith(baseline + ".")

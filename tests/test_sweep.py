@@ -1,0 +1,94 @@
+"""A sweep as a user starts it: real Ray Tune, real worker groups; called again it makes nothing."""
+
+import json
+import os
+import subprocess
+import sys
+
+import pytest
+import yaml
+
+SPACE = {
+    "name": "small",
+    "suite": "quickstart",
+    "set": [
+        "task.train_size=32", "task.dev_size=4", "evaluate.decoding.max_new_tokens=4",
+        "evaluate.bootstrap_samples=100", "train.steps=4",
+    ],
+    "seeds": [0, 1],
+}  # fmt: skip
+GRID = {
+    "ks_partial_k18": {
+        "ticket.criterion": {"grid": ["ks", "frequency"]},
+        "ticket.k": {"grid": [2, 1400]},
+    }
+}
+
+
+def run(tmp_path, content):
+    file = tmp_path / "small.yaml"
+    file.write_text(yaml.safe_dump({**SPACE, **content}))
+    done = subprocess.run(
+        [sys.executable, "-W", "ignore", "-m", "ksl_bench.cli", "sweep", str(file), "--json",
+         "--storage", str(tmp_path / "store")],
+        capture_output=True, text=True, timeout=500, check=False,
+        env={**os.environ, "OMP_NUM_THREADS": "1"},
+    )  # fmt: skip
+    assert done.returncode in (0, 1), done.stderr[-3000:]
+    return done.returncode, json.loads(done.stdout)
+
+
+@pytest.mark.slow
+def test_a_grid_is_scored_on_dev_failed_trials_stay_and_a_second_call_makes_nothing(tmp_path):
+    code, found = run(tmp_path, {"baselines": GRID})
+    trials = {one["trial"]: one for one in found["trials"]}
+    assert len(trials) == 4
+    assert code == 1  # 1,400 rows did not move: that trial is told with its reason
+    lost = trials["ks_partial_k18.criterion-ks.k-1400"]
+    assert lost["status"] == "skipped"
+    assert "k=1400, but only" in lost["reason"]
+    scores = {name: one["score"] for name, one in trials.items() if one["status"] == "finished"}
+    assert found["winners"] == {"ks_partial_k18": max(scores, key=scores.get)}
+    store = tmp_path / "store"
+    results = [json.loads(path.read_text()) for path in store.glob("evaluations/*/result.json")]
+    assert {one["split"] for one in results} == {"dev"}
+    embeddings = [
+        path for path in store.glob("states/*/state.json")
+        if json.loads(path.read_text())["baseline"] == "embedding"
+    ]  # fmt: skip
+    assert len(embeddings) == 2  # one a seed, shared by all trials
+    before = {path: path.stat().st_mtime_ns for path in store.rglob("*.json")}
+    code, again = run(tmp_path, {"baselines": GRID})
+    assert again["trials"] == found["trials"]
+    kept = {path: path.stat().st_mtime_ns for path in before if "suites" not in path.parts}
+    assert kept == {path: before[path] for path in kept}
+
+
+@pytest.mark.slow
+def test_asha_gives_the_worse_choices_up_early(tmp_path):
+    content = {
+        "seeds": [0],
+        "search": {"algorithm": "random", "trials": 4, "seed": 0},
+        "scheduler": {"name": "asha", "first_steps": 2, "factor": 2},
+        "baselines": {"prefix": {"train.learning_rate": {"loguniform": [0.01, 1.0]}}},
+    }
+    code, found = run(tmp_path, content)
+    assert code == 0
+    steps = [one["steps"] for one in found["trials"]]
+    assert steps.count(2) == 4  # every choice begins
+    assert 1 <= steps.count(4) <= 4
+    assert found["winners"]["prefix"].endswith("steps-4")
+
+
+@pytest.mark.slow
+def test_optuna_proposes_as_many_choices_as_it_may(tmp_path):
+    content = {
+        "seeds": [0],
+        "search": {"algorithm": "optuna", "trials": 3, "seed": 0},
+        "baselines": {"lora": {"train.learning_rate": {"loguniform": [0.001, 0.1]}}},
+    }
+    code, found = run(tmp_path, content)
+    assert code == 0
+    assert len(found["trials"]) == 3
+    rates = {one["trial"] for one in found["trials"]}
+    assert len(rates) == 3
