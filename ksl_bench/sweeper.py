@@ -37,7 +37,8 @@ def run_sweep(
         console: Where progress is shown.
 
     Returns:
-        What `ksl-bench sweep --json` prints: every trial, and the winner of each baseline.
+        What `ksl-bench sweep --json` prints: every trial, the winner of each baseline, and whether all of
+        it is finished.
 
     Raises:
         KslBenchError: If the input is wrong; then nothing was started.
@@ -51,12 +52,12 @@ def run_sweep(
     if address is None:
         cluster.check_this_machine(suite.resources)
     trials = Trials(space, model, store, retry=retry)
-    if not _all_there(space, trials):
-        _search(space, trials, store, address, console)
-    store.write_plan(space.spec.name, trials.record())
-    tracking = TrackingThread(store, suite, console)
-    tracking.finish()
-    return trials.found()
+    lost = not _all_there(space, trials) and _search(space, trials, store, address, console)
+    if trials.scored:
+        store.write_plan(space.spec.name, trials.record())
+        TrackingThread(store, suite, console).finish()
+    finished = all(one.status == "finished" for one in trials.scored.values())
+    return {**trials.found(), "complete": finished and not lost}
 
 
 def _all_there(space: Space, trials: Trials) -> bool:
@@ -86,7 +87,8 @@ class _NothingToDo:
 
 def _search(
     space: Space, trials: Trials, store: Store, address: str | None, console: Console
-) -> None:
+) -> bool:
+    """Let Ray Tune go through the space; return whether the cluster was lost on the way."""
     from ksl_bench.sweep.tuning import quiet, sweep
 
     quiet()
@@ -113,10 +115,12 @@ def _search(
             )
         except ClusterError as error:  # no fault of the input: what is finished is kept
             console.print(f"{error}; the same command goes on", style="red", markup=False)
+            return True
         finally:
             pool.close()
     finally:
         cluster.disconnect()
+    return False
 
 
 def trials_wanted(space: Space) -> int:

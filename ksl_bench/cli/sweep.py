@@ -58,7 +58,7 @@ def sweep(
     else:
         out.print(_table(found))
         out.print(f"every row: ksl-bench leaderboard {wanted.spec.name}", markup=False)
-    return 0 if all(one["status"] == "finished" for one in found["trials"]) else 1
+    return 0 if found["complete"] else 1
 
 
 def _table(found: dict[str, Any]) -> Table:
