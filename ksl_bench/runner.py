@@ -53,13 +53,7 @@ def run_suite(
     Raises:
         KslBenchError: If the input is wrong; then nothing was started.
     """
-    check_tokenizer_files(suite.evaluate.metrics)
-    tracking_uri(store, suite.tracking.uri)
-    store.check_writable()
-    plan = make_plan(suite, find_model(suite.model))
-    check_model(plan)
-    if address is None:
-        cluster.check_this_machine(suite.resources)
+    plan = checked_plan(suite, store, address)
     execution = Execution(plan, store, retry=retry)
     tracking = TrackingThread(store, suite, console)
     if not execution.pending:
@@ -83,6 +77,22 @@ def run_suite(
     finally:
         cluster.disconnect()
     return execution.tally.complete and not lost
+
+
+def checked_plan(suite: Suite, store: Store, address: str | None) -> Plan:
+    """Check all that can be wrong before anything starts, and plan a suite.
+
+    Raises:
+        KslBenchError: If the input is wrong.
+    """
+    check_tokenizer_files(suite.evaluate.metrics)
+    tracking_uri(store, suite.tracking.uri)
+    store.check_writable()
+    plan = make_plan(suite, find_model(suite.model))
+    check_model(plan)
+    if address is None:
+        cluster.check_this_machine(suite.resources)
+    return plan
 
 
 def _standing(execution: Execution) -> str:

@@ -10,14 +10,10 @@ from rich.console import Console
 from ksl_bench import cluster
 from ksl_bench.benchmark import Event
 from ksl_bench.errors import ClusterError
-from ksl_bench.evaluation.metrics import check_tokenizer_files
-from ksl_bench.models import find_model
-from ksl_bench.plan import make_plan
-from ksl_bench.preflight import check_model
-from ksl_bench.runner import TrackingThread
+from ksl_bench.plan import Plan
+from ksl_bench.runner import TrackingThread, checked_plan
 from ksl_bench.space import Space
 from ksl_bench.store import Store
-from ksl_bench.tracking import tracking_uri
 from ksl_bench.trials import Scored, Trial, Trials
 
 TRIALS_A_GROUP = 3
@@ -43,19 +39,12 @@ def run_sweep(
     Raises:
         KslBenchError: If the input is wrong; then nothing was started.
     """
-    suite = space.suite
-    check_tokenizer_files(suite.evaluate.metrics)
-    tracking_uri(store, suite.tracking.uri)
-    store.check_writable()
-    model = find_model(suite.model)
-    check_model(make_plan(suite, model))
-    if address is None:
-        cluster.check_this_machine(suite.resources)
-    trials = Trials(space, model, store, retry=retry)
-    lost = not _all_there(space, trials) and _search(space, trials, store, address, console)
+    base = checked_plan(space.suite, store, address)
+    trials = Trials(space, base.setting.model, store, retry=retry)
+    lost = not _all_there(space, trials) and _search(base, trials, store, address, console)
     if trials.scored:
         store.write_plan(space.spec.name, trials.record())
-        TrackingThread(store, suite, console).finish()
+        TrackingThread(store, space.suite, console).finish()
     finished = all(one.status == "finished" for one in trials.scored.values())
     return {**trials.found(), "complete": finished and not lost}
 
@@ -86,9 +75,10 @@ class _NothingToDo:
 
 
 def _search(
-    space: Space, trials: Trials, store: Store, address: str | None, console: Console
+    base: Plan, trials: Trials, store: Store, address: str | None, console: Console
 ) -> bool:
     """Let Ray Tune go through the space; return whether the cluster was lost on the way."""
+    space = trials.space
     from ksl_bench.sweep.tuning import quiet, sweep
 
     quiet()
@@ -101,7 +91,6 @@ def _search(
             markup=False,
             soft_wrap=True,
         )
-        base = make_plan(space.suite, trials.model)
         pool = cluster.RayPool(base, store, groups=groups)
         told = _Progress(space, console)
         try:

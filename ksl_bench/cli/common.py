@@ -29,6 +29,14 @@ StorageOption = Annotated[
         help="Where artifacts live; else $KSL_BENCH_STORAGE, else ./ksl-results.",
     ),
 ]
+AddressOption = Annotated[
+    str | None,
+    typer.Option("--address", help="A Ray cluster; this machine where none is given."),
+]
+RetryOption = Annotated[
+    bool,
+    typer.Option("--retry", help="Make anew what ran out of memory, diverged or was skipped."),
+]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON, for a machine.")]
 
 

@@ -13,7 +13,9 @@ from rich.markup import escape
 from rich.table import Table
 
 from ksl_bench.cli.common import (
+    AddressOption,
     JsonOption,
+    RetryOption,
     SetOption,
     StorageOption,
     SuiteArgument,
@@ -40,14 +42,8 @@ def run(
     suite: SuiteArgument,
     set_: SetOption = None,
     storage: StorageOption = None,
-    address: Annotated[
-        str | None,
-        typer.Option("--address", help="A Ray cluster; this machine where none is given."),
-    ] = None,
-    retry: Annotated[
-        bool,
-        typer.Option("--retry", help="Make anew what ran out of memory, diverged or was skipped."),
-    ] = False,
+    address: AddressOption = None,
+    retry: RetryOption = False,
     json_: JsonOption = False,
 ) -> int:
     """Run a suite: what is missing is made, what is finished is kept."""

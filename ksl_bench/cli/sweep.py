@@ -12,7 +12,9 @@ from rich.box import SIMPLE_HEAD
 from rich.table import Table
 
 from ksl_bench.cli.common import (
+    AddressOption,
     JsonOption,
+    RetryOption,
     SetOption,
     StorageOption,
     err,
@@ -33,14 +35,8 @@ def sweep(
     space: Annotated[str, typer.Argument(help="Name of a search space, or path of a YAML file.")],
     set_: SetOption = None,
     storage: StorageOption = None,
-    address: Annotated[
-        str | None,
-        typer.Option("--address", help="A Ray cluster; this machine where none is given."),
-    ] = None,
-    retry: Annotated[
-        bool,
-        typer.Option("--retry", help="Make anew what ran out of memory, diverged or was skipped."),
-    ] = False,
+    address: AddressOption = None,
+    retry: RetryOption = False,
     json_: JsonOption = False,
 ) -> int:
     """Search a space on dev with Ray Tune; called again it goes on, and repeats nothing."""
