@@ -1,23 +1,19 @@
-"""Search spaces: which fields of which baselines are searched, how, and for what.
-
-A space names a suite and, for some of its baselines, domains of their fields. Each choice becomes a
-baseline of its own in a suite that is scored on dev, never on devtest, so trials are planned, kept and
-shown as the rows of any suite, and share with suites whatever they have in common.
-"""
+"""A checked space, and what a choice of it becomes."""
 
 from __future__ import annotations
 
 import copy
 import itertools
 from collections.abc import Mapping, Sequence
-from typing import Annotated, Any, Literal
+from typing import Any
 
 import numpy as np
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import ValidationError
 
-from ksl_bench.config import Baseline, Name, Suite
+from ksl_bench.config import Baseline, Suite
 from ksl_bench.errors import ConfigError
 from ksl_bench.registry import unknown
+from ksl_bench.space.spec import Domain, SpaceSpec
 from ksl_bench.suite import build_suite, find_file, parse_set, read_yaml
 from ksl_bench.suite.problems import problem_lines
 
@@ -25,92 +21,6 @@ Assignments = list[tuple[list[str], Any]]
 
 SOURCE = "from."
 """Begins the path of a field of the baseline that a ticket is found in."""
-
-
-class Spec(BaseModel):
-    """A frozen part of a space; unknown fields are errors."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
-
-
-class Domain(Spec):
-    """Values of one field: listed, or drawn between two bounds."""
-
-    grid: Annotated[tuple[Any, ...], Field(min_length=1)] | None = None
-    uniform: tuple[float, float] | None = None
-    loguniform: tuple[float, float] | None = None
-
-    @model_validator(mode="after")
-    def _one_kind(self) -> Domain:
-        given = [name for name in type(self).model_fields if getattr(self, name) is not None]
-        if len(given) != 1:
-            raise ValueError(f"give one of grid, uniform and loguniform, got {given or 'none'}")
-        bounds = self.uniform or self.loguniform
-        if bounds is not None and not bounds[0] < bounds[1]:
-            raise ValueError(f"the lower bound must be below the upper, got {list(bounds)}")
-        if self.loguniform is not None and self.loguniform[0] <= 0:
-            raise ValueError(f"a logarithmic domain must be above 0, got {list(self.loguniform)}")
-        return self
-
-
-class ObjectiveSpec(Spec):
-    """What is made as large as possible, on dev."""
-
-    metric: str = "bleu"
-    rule: str = "raw"
-
-
-class SearchSpec(Spec):
-    """How choices are made."""
-
-    algorithm: Literal["grid", "random", "optuna"] = "grid"
-    trials: Annotated[int, Field(ge=1)] | None = None
-    """Choices for each baseline; a grid has its own number."""
-    seed: int = 0
-
-    @model_validator(mode="after")
-    def _counted(self) -> SearchSpec:
-        if (self.algorithm == "grid") != (self.trials is None):
-            raise ValueError(
-                f"algorithm {self.algorithm!r} with trials={self.trials}: a grid has its own number"
-            )
-        return self
-
-
-class SchedulerSpec(Spec):
-    """Whether every choice is trained in full, or the worse ones are given up early."""
-
-    name: Literal["fifo", "asha"] = "fifo"
-    first_steps: Annotated[int, Field(ge=1)] | None = None
-    """With asha: optimizer steps of the first of several runs of each choice."""
-    factor: Annotated[int, Field(ge=2)] = 3
-    """With asha: one choice in so many goes on to a run of so many times the steps."""
-
-    @model_validator(mode="after")
-    def _rungs(self) -> SchedulerSpec:
-        if (self.name == "asha") != (self.first_steps is not None):
-            raise ValueError("first_steps: must be given with asha, and only then")
-        return self
-
-
-class SpaceSpec(Spec):
-    """What is searched, over which suite."""
-
-    name: Name
-    description: str = ""
-    suite: str
-    """Name or path; relative paths are the working directory's."""
-    set: tuple[str, ...] = ()
-    """Changes of the suite, as of `--set`."""
-    seeds: Annotated[tuple[int, ...], Field(min_length=1)] = (0,)
-    """Of every choice; its score is their mean."""
-    objective: ObjectiveSpec = ObjectiveSpec()
-    search: SearchSpec = SearchSpec()
-    scheduler: SchedulerSpec = SchedulerSpec()
-    equal_budget: bool = True
-    """Refuse a space that gives some baselines more trials than others."""
-    baselines: Annotated[dict[str, dict[str, Domain]], Field(min_length=1)]
-    """Domains by baseline and path in it: `train.learning_rate`; `from.` leads to its ticket's source."""
 
 
 class Space:
