@@ -52,23 +52,24 @@ class SharedPool:
         while not self._stop.is_set():
             try:
                 events = list(self._pool.events())
-            except ClusterError as error:
+            except Exception as error:  # whatever ends the pool must reach those who wait
+                if not isinstance(error, ClusterError):
+                    error = ClusterError(f"the pool ended: {error}")
                 self._failure = error
                 return
             for event in events:
                 with self._lock:
                     done = event.outcome is not None
-                    known = (
-                        self._clients.pop(event.key, [])
-                        if done
-                        else self._clients.get(event.key, [])
-                    )
-                for client in known:
+                    concerned = list(self._clients.get(event.key, []))
+                    if done:
+                        self._clients.pop(event.key, None)
+                for client in concerned:
                     client.take(event)
 
     def close(self) -> None:
-        """Stop reading; the pool itself is its owner's to close."""
+        """Stop reading, and end executions that still wait; the pool itself is its owner's to close."""
         self._stop.set()
+        self._failure = self._failure or ClusterError("the pool was closed")
         self._thread.join()
 
 

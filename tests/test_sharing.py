@@ -76,3 +76,26 @@ def test_a_pool_that_ends_is_told_to_every_client(tmp_path):
     with pytest.raises(ClusterError, match="no worker group is left"):
         Execution(plan("embedding"), store).run(shared.client())
     shared.close()
+
+
+def test_closing_ends_executions_that_wait_for_what_will_not_come(tmp_path):
+    class Silent(PaperPool):
+        def events(self):
+            time.sleep(0.005)
+            return []
+
+    store = Store(str(tmp_path))
+    shared, raised = SharedPool(Silent(store)), []
+
+    def run():
+        try:
+            Execution(plan("embedding"), store).run(shared.client())
+        except ClusterError as error:
+            raised.append(error)
+
+    thread = threading.Thread(target=run)
+    thread.start()
+    shared.close()
+    thread.join(timeout=20)
+    assert not thread.is_alive()
+    assert str(raised[0]) == "the pool was closed"
