@@ -1,13 +1,16 @@
 """A plan carried out: what is missing is made, sources first, as far side by side as the pool reaches.
 
 Resume is a look-up: an artifact with a record is there, one without is not. The pool may lose workers;
-what to do with a failed piece of work is decided here.
+what to do with a failed piece of work is decided here. Several drivers may share a store: whoever holds the
+lease of an artifact makes it, the others look it up.
 """
 
 from __future__ import annotations
 
+import heapq
+import time
 from collections import deque
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Container, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal, Protocol
 
@@ -15,12 +18,20 @@ import torch
 
 from ksl_bench.plan import Plan, Work
 from ksl_bench.store import Store
+from ksl_bench.store.waiting import Elsewhere
 from ksl_bench.training.engine import join_process_group
 from ksl_bench.training.loop import Worker
 from ksl_bench.worker import Builder, Outcome, classify
 
 STICKY: frozenset[str] = frozenset({"out_of_memory", "diverged", "skipped"})
 """Would end the same way again: made anew only when asked for."""
+
+AHEAD = 16
+"""Works that a pool has and has not started: enough to keep it busy, few enough to leave another driver its
+share."""
+
+IDLE_SECONDS = 0.1
+"""How long to wait where everything left is another driver's."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,7 +102,7 @@ class Tally:
     """What became of a plan's artifacts."""
 
     reused: int = 0
-    """Finished before this run."""
+    """Finished before this run, or by another driver meanwhile."""
     made: int = 0
     failed: dict[str, Outcome] = field(default_factory=dict)
     """By key: ended otherwise than finished, now or before."""
@@ -105,7 +116,7 @@ class Tally:
 
 
 class Execution:
-    """One plan on its way."""
+    """One plan on its way, perhaps beside others over the same store."""
 
     def __init__(self, plan: Plan, store: Store, *, retry: bool = False) -> None:
         """Look up what is there.
@@ -119,9 +130,13 @@ class Execution:
         self.tally = Tally()
         self._finished: set[str] = set()
         self._open: dict[str, Work] = {}
+        self._before: dict[str, Mapping[str, Any]] = {}
         for row in plan.rows:
             self._look_up(row.evaluation_key)
         self._block()
+        self._queue = _Queue(self._open, self._finished)
+        self._elsewhere = Elsewhere(store.leases)
+        self._handed_over: dict[str, bool] = {}
 
     def _look_up(self, key: str) -> None:
         """Sort an artifact in; of what is not finished, the sources too."""
@@ -137,6 +152,8 @@ class Execution:
         if record is not None and status in STICKY and not self.retry:
             self.tally.failed[key] = Outcome(key, record["status"], record["reason"])
             return
+        if record is not None:
+            self._before[key] = record
         for _, need in work.needs:
             self._look_up(need)
         self._open[key] = work
@@ -149,6 +166,8 @@ class Execution:
     def run(self, pool: Pool, on_event: Callable[[Event], None] = lambda event: None) -> Tally:
         """Make what is missing.
 
+        What another driver works on is left to it, and looked up when it is done.
+
         Args:
             pool: Who makes it.
             on_event: Told of every event, after its outcome is in the store.
@@ -156,40 +175,81 @@ class Execution:
         Returns:
             What became of the plan's artifacts.
         """
-        submitted: set[str] = set()
-        self._submit(pool, submitted)
-        while self._open:
-            for event in pool.events():
-                if event.outcome is not None:
-                    self._settle(event.outcome)
-                    self._submit(pool, submitted)
-                on_event(event)
+        try:
+            self._hand_over(pool, on_event)
+            while self._open:
+                if self._handed_over:
+                    for event in pool.events():
+                        self._take_in(event)
+                        on_event(event)
+                else:
+                    time.sleep(IDLE_SECONDS)
+                self._hand_over(pool, on_event)
+        finally:
+            for key in self._handed_over:
+                self.store.leases.give_back(key)
         return self.tally
 
-    def _submit(self, pool: Pool, submitted: set[str]) -> None:
-        """Hand over what has its sources; what many wait for goes first."""
-        ready = [
-            work
-            for key, work in self._open.items()
-            if key not in submitted and all(need in self._finished for _, need in work.needs)
-        ]
-        for work in sorted(ready, key=lambda one: -self._dependants(one.key)):
-            submitted.add(work.key)
-            pool.submit(work)
+    def _hand_over(self, pool: Pool, on_event: Callable[[Event], None]) -> None:
+        """Give the pool what has its sources and is nobody else's."""
+        for key in self._elsewhere.due():
+            self._offer(key, pool, on_event)
+        while list(self._handed_over.values()).count(False) < AHEAD:
+            ready = self._queue.pop()
+            if ready is None:
+                break
+            self._offer(ready, pool, on_event)
+        self._elsewhere.tell()
 
-    def _dependants(self, key: str) -> int:
-        direct = [one for one in self._open.values() if any(need == key for _, need in one.needs)]
-        return len(direct) + sum(self._dependants(one.key) for one in direct)
+    def _offer(self, key: str, pool: Pool, on_event: Callable[[Event], None]) -> None:
+        if key not in self._open:  # blocked meanwhile
+            self._elsewhere.forget(key)
+            return
+        if self._elsewhere.keeps(key):
+            return
+        work = self._open[key]
+        self._handed_over[key] = False
+        outcome = self._made_meanwhile(work)
+        if outcome is None:
+            pool.submit(work)
+            return
+        self.tally.reused += outcome.status == "finished"
+        self._settle(outcome)
+        on_event(Event("done", key, outcome=outcome))
+
+    def _made_meanwhile(self, work: Work) -> Outcome | None:
+        """Return how another driver's work on an artifact ended since it was looked up here."""
+        record = self.store.record(work.kind, work.key)
+        if record is None or record == self._before.get(work.key):
+            return None
+        return Outcome(work.key, record["status"], record["reason"])
+
+    def _take_in(self, event: Event) -> None:
+        """Note what an event says of work that was handed over."""
+        if event.key not in self._handed_over:
+            return
+        if event.outcome is None:
+            self._handed_over[event.key] = True
+            return
+        work, outcome = self._open[event.key], event.outcome
+        if outcome.status == "finished":
+            self.tally.made += 1
+        else:
+            self.store.fail(work.kind, work.key, outcome.status, outcome.reason)
+        self._settle(outcome)
 
     def _settle(self, outcome: Outcome) -> None:
-        work = self._open.pop(outcome.key)
+        """Take an artifact off the list, whoever made it, and let go of it."""
+        key = outcome.key
+        del self._open[key]
+        del self._handed_over[key]
         if outcome.status == "finished":
-            self._finished.add(work.key)
-            self.tally.made += 1
-            return
-        self.tally.failed[work.key] = outcome
-        self.store.fail(work.kind, work.key, outcome.status, outcome.reason)
-        self._block()
+            self._finished.add(key)
+            self._queue.finished(key, self._finished)
+        else:
+            self.tally.failed[key] = outcome
+            self._block()
+        self.store.leases.give_back(key)
 
     def _block(self) -> None:
         """Take out what can no longer be made, and what waits for it in turn."""
@@ -201,3 +261,39 @@ class Execution:
             lost |= blocked.keys()
             for key in blocked:
                 del self._open[key]
+
+
+class _Queue:
+    """Works whose sources are finished; what many wait for comes first."""
+
+    def __init__(self, works: Mapping[str, Work], finished: Container[str]) -> None:
+        self._works = dict(works)
+        self._users: dict[str, list[str]] = {}
+        for key, work in works.items():
+            for _, need in work.needs:
+                self._users.setdefault(need, []).append(key)
+        self._weights: dict[str, int] = {}
+        self._order = {key: number for number, key in enumerate(works)}
+        self._heap: list[tuple[int, int, str]] = []
+        for key in works:
+            self._add_if_ready(key, finished)
+
+    def _weight(self, key: str) -> int:
+        """Return how many wait for an artifact, once for each way they hang on it."""
+        if key not in self._weights:
+            users = self._users.get(key, ())
+            self._weights[key] = sum(1 + self._weight(user) for user in users)
+        return self._weights[key]
+
+    def _add_if_ready(self, key: str, finished: Container[str]) -> None:
+        if all(need in finished for _, need in self._works[key].needs):
+            heapq.heappush(self._heap, (-self._weight(key), self._order[key], key))
+
+    def finished(self, key: str, finished: Container[str]) -> None:
+        """Add what waited for an artifact alone."""
+        for user in self._users.get(key, ()):
+            self._add_if_ready(user, finished)
+
+    def pop(self) -> str | None:
+        """Return the next key, None if nothing is ready."""
+        return heapq.heappop(self._heap)[2] if self._heap else None

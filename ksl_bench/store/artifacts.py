@@ -4,6 +4,7 @@
     <root>/tickets/<key>.safetensors, <key>.json
     <root>/evaluations/<key>/{outputs.jsonl, result.json}
     <root>/suites/<name>.json
+    <root>/leases/<key>.json            while a driver works on an artifact: see `leases`
 
 An artifact is its record: a JSON object that names the digest of every file and is written last.
 Without a record, whatever lies there does not count. What is found broken is renamed to
@@ -14,12 +15,13 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterator, Mapping, Sequence
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, BinaryIO
 
 from ksl_bench.errors import StorageError
 from ksl_bench.store.checkpoints import CheckpointFiles
-from ksl_bench.store.files import Digest, Files, digest_of
+from ksl_bench.store.files import Files, digest_of
 from ksl_bench.store.layout import (
     FOLDERS,
     KEY,
@@ -31,6 +33,8 @@ from ksl_bench.store.layout import (
     plan_path,
     record_path,
 )
+from ksl_bench.store.leases import Leases
+from ksl_bench.store.local import Digest
 from ksl_bench.store.records import (
     SCHEMA,
     STATUSES,
@@ -63,6 +67,8 @@ class Store:
         """
         self._files = Files(root)
         self.root = self._files.root
+        self.leases = Leases(self._files)
+        """Of this process; a copy of the store in another process has its own."""
 
     def __str__(self) -> str:
         return self.root
@@ -72,6 +78,11 @@ class Store:
 
     def __reduce__(self) -> tuple[type[Store], tuple[str]]:
         return Store, (self.root,)
+
+    @property
+    def files(self) -> Files:
+        """Return what the store is built on: for what looks after it as a whole."""
+        return self._files
 
     def location(self, name: str) -> str:
         """Return where something else may lie beside the artifacts, as a path or a URI."""
@@ -154,8 +165,12 @@ class Store:
         self._files.write(path, render_object(whole))
 
     def fail(self, kind: str, key: str, status: str, reason: str | None) -> None:
-        """Write the record of an artifact that could not be made."""
-        self.finish(kind, key, {"status": status, "reason": reason})
+        """Write the record of an artifact that could not be made.
+
+        It says when, so that it differs from that of an earlier attempt that ended the same way.
+        """
+        at = datetime.now(UTC).isoformat(timespec="microseconds")
+        self.finish(kind, key, {"status": status, "reason": reason, "failed_at": at})
 
     def results(self) -> Iterator[dict[str, Any]]:
         """Yield the records of all evaluations, by key."""

@@ -11,7 +11,8 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from ksl_bench.errors import StorageError
-from ksl_bench.store.files import Digest, Files, digest_of
+from ksl_bench.store.files import Files, digest_of
+from ksl_bench.store.local import Digest
 from ksl_bench.store.records import SCHEMA, is_digests, parse_object, render_object
 
 _MANIFEST = re.compile(r"step-(\d+)\.json")

@@ -7,29 +7,22 @@ then renamed, in an object store one put. Paths are relative to the root, with "
 from __future__ import annotations
 
 import contextlib
-import hashlib
 import io
 import logging
 import os
 import uuid
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, BinaryIO, TypedDict, cast
+from typing import Any, BinaryIO, cast
 
+import fsspec
 import fsspec.core
 
 from ksl_bench.errors import StorageError
-
-_CHUNK_BYTES = 1 << 20
+from ksl_bench.store.listing import Entry, entry_of
+from ksl_bench.store.local import Digest, copy_and_digest, create_local, write_local
 
 _logger = logging.getLogger(__name__)
-
-
-class Digest(TypedDict):
-    """What a file must be."""
-
-    sha256: str
-    bytes: int
 
 
 class Files:
@@ -61,13 +54,47 @@ class Files:
         """Write a file, from memory or from a file of this machine, and return its digest."""
         with self._reported(path), _opened(content) as source:
             if not self.local:
-                digest = _digest(source)
+                digest = copy_and_digest(source)
                 if isinstance(content, Path):
                     self._fs.put_file(str(content), self._at(path))
                 else:
                     self._fs.pipe_file(self._at(path), content)
                 return digest
-            return _write_local(Path(self._at(path)), source)
+            return write_local(Path(self._at(path)), source)
+
+    def create(self, path: str, content: bytes) -> bool:
+        """Write a file unless it is there, and return whether it was written.
+
+        Of several that try at once, one succeeds, where `creates_atomically`.
+        """
+        with self._reported(path):
+            if self.local:
+                return create_local(Path(self._at(path)), content)
+            try:
+                self._fs.pipe_file(self._at(path), content, mode="create")
+            except FileExistsError:
+                return False
+            except OSError:
+                # Not every server says which condition was not met.
+                if self._fs.exists(self._at(path)):
+                    return False
+                raise
+            return True
+
+    def creates_atomically(self) -> bool:
+        """Return whether `create` can be relied on here; tries it with a file that does not stay."""
+        if self.local:
+            return True
+        if (
+            not self._fs.async_impl
+            and type(self._fs).pipe_file is fsspec.AbstractFileSystem.pipe_file
+        ):
+            return False  # looks, then writes
+        probe = f".probe-{uuid.uuid4().hex}"
+        try:
+            return self.create(probe, b"1") and not self.create(probe, b"2")
+        finally:
+            self.remove(probe)
 
     def read(self, path: str) -> bytes | None:
         """Return a file's content, None if it is not there."""
@@ -87,7 +114,7 @@ class Files:
         with self._reported(path):
             try:
                 with self._fs.open(self._at(path), "rb") as source:
-                    return _digest(source)
+                    return copy_and_digest(source)
             except FileNotFoundError:
                 return None
 
@@ -109,6 +136,16 @@ class Files:
                 return []
         return sorted(str(path).rstrip("/").rsplit("/", 1)[-1] for path in paths)
 
+    def listing(self) -> list[Entry]:
+        """Return every file below the root, by path."""
+        with self._reported(""):
+            try:
+                found = self._fs.find(self._base, detail=True)
+            except FileNotFoundError:
+                return []
+        start = len(self._base) + 1
+        return [entry_of(str(path)[start:], info) for path, info in sorted(found.items())]
+
     def remove(self, path: str) -> None:
         """Remove a file, or a folder with all in it; fine if it is not there."""
         with self._reported(path), contextlib.suppress(FileNotFoundError):
@@ -128,8 +165,17 @@ class Files:
             number += 1
         aside = f"{path}.corrupt-{number}"
         with self._reported(path), contextlib.suppress(FileNotFoundError):
-            self._fs.mv(self._at(path), self._at(aside), recursive=True)
+            self._move(self._at(path), self._at(aside))
             _logger.warning("set aside as %s: %s", self.location(aside), reason)
+
+    def _move(self, path: str, target: str) -> None:
+        if self.local:
+            os.rename(path, target)
+            return
+        # File by file: moving a folder, as s3fs does it, fails where no object stands for the folder itself.
+        for one in self._fs.find(path):
+            self._fs.cp_file(one, target + str(one)[len(path) :])
+            self._fs.rm_file(one)
 
     def check_writable(self) -> None:
         """Write and remove a file; nothing is left behind.
@@ -172,7 +218,9 @@ class Files:
         """Turn what the file system says into a StorageError that names the file."""
         try:
             yield
-        except OSError as error:
+        except Exception as error:  # clients of object stores raise their own kinds
+            if self.local and not isinstance(error, OSError):
+                raise
             raise StorageError(f"{self.location(path)}: {_reason(error)}") from error
 
 
@@ -182,45 +230,7 @@ def _opened(content: bytes | Path) -> BinaryIO:
 
 def digest_of(content: bytes) -> Digest:
     """Return the digest of a file's content."""
-    return _digest(io.BytesIO(content))
-
-
-def _digest(source: BinaryIO, copy: BinaryIO | None = None) -> Digest:
-    """Read to the end, copying on the way."""
-    digest, size = hashlib.sha256(), 0
-    while chunk := source.read(_CHUNK_BYTES):
-        digest.update(chunk)
-        size += len(chunk)
-        if copy is not None:
-            copy.write(chunk)
-    return {"sha256": digest.hexdigest(), "bytes": size}
-
-
-def _write_local(path: Path, source: BinaryIO) -> Digest:
-    """Copy into a temporary file beside the target, sync it, rename it."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    # Not tempfile: its files are private, and colleagues on a shared folder read the store too.
-    temporary = path.with_name(f".{path.name}.{uuid.uuid4().hex}.tmp")
-    try:
-        with temporary.open("xb") as target:
-            digest = _digest(source, target)
-            target.flush()
-            os.fsync(target.fileno())
-        os.replace(temporary, path)
-    finally:
-        temporary.unlink(missing_ok=True)
-    _sync_folder(path.parent)
-    return digest
-
-
-def _sync_folder(folder: Path) -> None:
-    """Make a rename survive a power cut; not every file system can."""
-    with contextlib.suppress(OSError):
-        descriptor = os.open(folder, os.O_RDONLY)
-        try:
-            os.fsync(descriptor)
-        finally:
-            os.close(descriptor)
+    return copy_and_digest(io.BytesIO(content))
 
 
 def _reason(error: BaseException) -> str:

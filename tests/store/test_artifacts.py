@@ -11,47 +11,11 @@ import pytest
 
 from ksl_bench.errors import StorageError
 from ksl_bench.store import Store, key_of
+from tests.store.behind import names, overwrite
 
 KEY = "0123456789abcdef0123"
 OTHER = "f" * 20
 ESCAPES = ["", "..", "../x", "/etc", "a/b", "0123456789ABCDEF0123", KEY + "0", KEY + "\n"]
-
-
-@pytest.fixture(params=["folder", "uri"])
-def store(request, tmp_path):
-    if request.param == "folder":
-        return Store(str(tmp_path / "results"))
-    return Store(f"memory://{uuid.uuid4().hex}/results")
-
-
-@pytest.fixture
-def local(tmp_path):
-    return Store(str(tmp_path / "results"))
-
-
-def overwrite(store, path, content):
-    """Change a file behind the store's back, through fsspec or the file system itself."""
-    if store.root.startswith("memory://"):
-        import fsspec
-
-        fsspec.filesystem("memory").pipe_file(
-            f"{store.root.removeprefix('memory:/')}/{path}", content
-        )
-    else:
-        Path(store.root, path).parent.mkdir(parents=True, exist_ok=True)
-        Path(store.root, path).write_bytes(content)
-
-
-def names(store, folder=""):
-    """All files below a folder, as paths relative to it."""
-    if store.root.startswith("memory://"):
-        import fsspec
-
-        base = f"{store.root.removeprefix('memory:/')}/{folder}".rstrip("/")
-        found = fsspec.filesystem("memory").find(base)
-        return sorted(path.removeprefix(base + "/") for path in found)
-    base = Path(store.root, folder)
-    return sorted(str(path.relative_to(base)) for path in base.rglob("*") if path.is_file())
 
 
 # Keys.
