@@ -216,9 +216,7 @@ def test_who_succeeds_a_chain_that_is_gone_does_not_count(store, monkeypatch):
 def test_a_put_that_the_client_repeats_is_still_ours(local, monkeypatch):
     one = leases(local)
     create = one._files.create
-    monkeypatch.setattr(
-        one._files, "create", lambda path, content: create(path, content) and False
-    )
+    monkeypatch.setattr(one._files, "create", lambda path, content: create(path, content) and False)
     assert one.take(KEY) is None
 
 
