@@ -12,14 +12,17 @@ from __future__ import annotations
 import contextlib
 import logging
 import os
+import tempfile
 import threading
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import ray
 import ray.train
 import ray.train.torch
+from ray._private import ray_constants
+from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from ksl_bench.benchmark import Event
 from ksl_bench.config import ResourcesSpec
@@ -37,6 +40,9 @@ SECRET = ("TOKEN", "SECRET", "KEY", "PASSWORD", "CREDENTIAL")
 description shows it. The others go with Ray's runtime environment, since libraries read some of them
 (HF_HOME) when they are imported."""
 
+
+GROWTH_SECONDS = 2.0
+"""How often it is looked whether a cluster has grown."""
 
 WAIT_SECONDS = 0.05
 """How long a group without work waits before it asks again."""
@@ -190,6 +196,7 @@ def connect(address: str | None) -> None:
     options: dict[str, Any] = {"log_to_driver": False, "logging_level": logging.ERROR}
     try:
         if address is None:
+            _stay_on_loopback()
             ray.init(include_dashboard=False, **options)
         else:
             # In a Ray job the job's own runtime environment is there already; the same variables again
@@ -202,33 +209,90 @@ def connect(address: str | None) -> None:
         raise ClusterError(f"--address {address}: cannot reach Ray: {reason}") from None
 
 
+def _stay_on_loopback() -> None:
+    """Let what Ray starts here listen on 127.0.0.1 only; by itself it listens on every address.
+
+    Ray has a switch for it, meant for systems whose firewall asks. It is read when Ray is imported, so
+    here it is set for the processes to come and for this one.
+    """
+    os.environ[ray_constants.ENABLE_RAY_CLUSTERS_ENV_VAR] = "0"
+    ray_constants.ENABLE_RAY_CLUSTER = False
+
+
+def check_shared(store: Store) -> None:
+    """Check that every node of the connected cluster sees the same storage.
+
+    Raises:
+        ClusterError: If a folder is not shared.
+    """
+    nodes = [node["NodeID"] for node in ray.nodes() if node["Alive"]]
+    if "://" in store.root or len(nodes) < 2:
+        return
+    with tempfile.NamedTemporaryFile(prefix=".shared-", dir=_made(store.root)) as probe:
+        blind = [node for node in nodes if not _sees(node, probe.name)]
+    if blind:
+        where = {node["NodeID"]: node["NodeManagerAddress"] for node in ray.nodes()}
+        raise ClusterError(
+            f"--storage: {store.root} is not shared: node {where[blind[0]]} does not see what this one "
+            "wrote there; name a shared folder or a URI"
+        )
+
+
+def _made(folder: str) -> str:
+    os.makedirs(folder, exist_ok=True)
+    return folder
+
+
+def _sees(node: str, path: str) -> bool:
+    """Tell whether a node sees a file."""
+    where = NodeAffinitySchedulingStrategy(node, soft=False)
+    look = ray.remote(num_cpus=0, scheduling_strategy=where)(os.path.exists)
+    return bool(ray.get(look.remote(path)))
+
+
 def disconnect() -> None:
     """Leave the cluster; one that was started here ends."""
     ray.shutdown()
 
 
-def group_count(resources: ResourcesSpec, *, wanted: int) -> int:
+def group_count(resources: ResourcesSpec, *, wanted: int, wait: float = 0.0) -> int:
     """Return how many groups to start on the connected cluster.
 
     Args:
         resources: What one group takes.
         wanted: More than so many would have nothing to do.
+        wait: Seconds that a cluster may take to grow that does not say how far it can.
 
     Raises:
         ClusterError: If not even one fits, now or after the autoscaler has done what it may.
     """
-    need = {
-        "CPU": resources.workers_per_run * resources.cpus_per_worker,
-        "GPU": resources.workers_per_run * resources.gpus_per_worker,
-    }
+    need = needs(resources)
+    until = time.monotonic() + wait
+    while (short := _shortage_now(resources, need)) is not None:
+        if time.monotonic() >= until:
+            raise ClusterError(short)
+        time.sleep(GROWTH_SECONDS)
     there = ray.cluster_resources()
-    limit = _autoscaler_limit()
+    fits = min(int(there.get(name, 0.0) // amount) for name, amount in need.items() if amount)
+    return max(1, min(fits, wanted, resources.max_groups or fits or 1))
+
+
+def _shortage_now(resources: ResourcesSpec, need: Mapping[str, float]) -> str | None:
+    """Return what the cluster lacks, and cannot get by itself."""
+    there, limit = ray.cluster_resources(), _autoscaler_limit()
     for name, amount in need.items():
         most = max(there.get(name, 0.0), limit.get(name, 0.0))
         if amount > most:
-            raise ClusterError(shortage(resources, name, amount, most))
-    fits = min(int(there.get(name, 0.0) // amount) for name, amount in need.items() if amount)
-    return max(1, min(fits, wanted, resources.max_groups or fits or 1))
+            return shortage(resources, name, amount, most)
+    return None
+
+
+def needs(resources: ResourcesSpec) -> dict[str, float]:
+    """Return what one group takes."""
+    return {
+        "CPU": resources.workers_per_run * resources.cpus_per_worker,
+        "GPU": resources.workers_per_run * resources.gpus_per_worker,
+    }
 
 
 def _autoscaler_limit() -> dict[str, float]:
@@ -258,10 +322,6 @@ def check_this_machine(resources: ResourcesSpec) -> None:
     import torch
 
     there = {"CPU": float(os.cpu_count() or 1), "GPU": float(torch.cuda.device_count())}
-    need = {
-        "CPU": resources.workers_per_run * resources.cpus_per_worker,
-        "GPU": resources.workers_per_run * resources.gpus_per_worker,
-    }
-    for name, amount in need.items():
+    for name, amount in needs(resources).items():
         if amount > there[name]:
             raise ClusterError(shortage(resources, name, amount, there[name]))

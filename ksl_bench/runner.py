@@ -37,6 +37,7 @@ def run_suite(
     address: str | None,
     retry: bool,
     console: Console,
+    wait: float = 0.0,
 ) -> bool:
     """Check everything, then make what is missing of a suite.
 
@@ -46,6 +47,7 @@ def run_suite(
         address: A Ray cluster, None for this machine.
         retry: Make anew what ran out of memory, diverged or was skipped.
         console: Where progress is shown.
+        wait: Seconds that the cluster may take to grow to what a run needs.
 
     Returns:
         Whether every artifact of the suite is finished.
@@ -64,7 +66,8 @@ def run_suite(
         return execution.tally.complete
     cluster.connect(address)
     try:
-        groups = cluster.group_count(suite.resources, wanted=execution.pending)
+        groups = cluster.group_count(suite.resources, wanted=execution.pending, wait=wait)
+        cluster.check_shared(store)
         store.write_plan(suite.name, plan.record())
         console.print(
             f"{suite.name}: {execution.pending} of {len(plan.works)} artifacts to make, {groups} worker "

@@ -21,7 +21,13 @@ TRIALS_A_GROUP = 3
 
 
 def run_sweep(
-    space: Space, *, store: Store, address: str | None, retry: bool, console: Console
+    space: Space,
+    *,
+    store: Store,
+    address: str | None,
+    retry: bool,
+    console: Console,
+    wait: float = 0.0,
 ) -> dict[str, Any]:
     """Check everything, then make and score what is missing of a sweep.
 
@@ -31,6 +37,7 @@ def run_sweep(
         address: A Ray cluster, None for this machine.
         retry: Make anew what ran out of memory, diverged or was skipped.
         console: Where progress is shown.
+        wait: Seconds that the cluster may take to grow to what a run needs.
 
     Returns:
         What `ksl-bench sweep --json` prints: every trial, the winner of each baseline, and whether all of
@@ -41,7 +48,7 @@ def run_sweep(
     """
     base = checked_plan(space.suite, store, address)
     trials = Trials(space, base.setting.model, store, retry=retry)
-    lost = not _all_there(space, trials) and _search(base, trials, store, address, console)
+    lost = not _all_there(space, trials) and _search(base, trials, store, address, wait, console)
     if trials.scored:
         store.write_plan(space.spec.name, trials.record())
         TrackingThread(store, space.suite, console).finish()
@@ -75,7 +82,12 @@ class _NothingToDo:
 
 
 def _search(
-    base: Plan, trials: Trials, store: Store, address: str | None, console: Console
+    base: Plan,
+    trials: Trials,
+    store: Store,
+    address: str | None,
+    wait: float,
+    console: Console,
 ) -> bool:
     """Let Ray Tune go through the space; return whether the cluster was lost on the way."""
     space = trials.space
@@ -84,7 +96,8 @@ def _search(
     quiet()
     cluster.connect(address)
     try:
-        groups = cluster.group_count(space.suite.resources, wanted=trials_wanted(space))
+        groups = cluster.group_count(space.suite.resources, wanted=trials_wanted(space), wait=wait)
+        cluster.check_shared(store)
         console.print(
             f"{space.spec.name}: {trials_wanted(space)} trials of {len(space.spec.seeds)} "
             f"seed{'s' if len(space.spec.seeds) > 1 else ''}, {groups} worker groups, in {store.root}",

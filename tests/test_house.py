@@ -11,14 +11,14 @@ PACKAGE = Path(__file__).resolve().parents[1] / "ksl_bench"
 MODULES = sorted(PACKAGE.rglob("*.py"))
 
 OWNERS = {
-    "ray": {"cluster.py", "sweep"},
+    "ray": {"cluster.py", "jobs", "sweep"},
     "mlflow": {"tracking.py"},
     "deepspeed": {"training"},
 }
 
 ORDER = [
     ["errors"],
-    ["registry"],
+    ["auth", "registry"],
     ["config", "measure", "tiny_base"],
     ["storage"],
     ["data", "store"],
@@ -34,7 +34,7 @@ ORDER = [
     ["worker", "estimate", "tickets", "audit"],
     ["benchmark"],
     ["desk", "leaderboard", "display", "sharing", "trials"],
-    ["cluster", "sweep"],
+    ["cluster", "jobs", "sweep"],
     ["tracking"],
     ["doctor", "runner", "make_tiny_base"],
     ["sweeper"],

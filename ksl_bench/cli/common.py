@@ -37,6 +37,23 @@ RetryOption = Annotated[
     bool,
     typer.Option("--retry", help="Make anew what ran out of memory, diverged or was skipped."),
 ]
+WaitOption = Annotated[
+    float | None,
+    typer.Option(
+        "--wait",
+        metavar="SECONDS",
+        min=0,
+        help="Let the cluster grow for so long before giving up.",
+    ),
+]
+SeedOffsetOption = Annotated[
+    str | None,
+    typer.Option(
+        "--seed-offset",
+        metavar="today|N",
+        help="Add to every seed: what a schedule repeats must be new, or it is found finished.",
+    ),
+]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON, for a machine.")]
 
 

@@ -16,9 +16,11 @@ from ksl_bench.cli.common import (
     AddressOption,
     JsonOption,
     RetryOption,
+    SeedOffsetOption,
     SetOption,
     StorageOption,
     SuiteArgument,
+    WaitOption,
     err,
     open_store,
     out,
@@ -44,19 +46,25 @@ def run(
     storage: StorageOption = None,
     address: AddressOption = None,
     retry: RetryOption = False,
+    wait: WaitOption = None,
+    seed_offset: SeedOffsetOption = None,
     json_: JsonOption = False,
 ) -> int:
     """Run a suite: what is missing is made, what is finished is kept."""
     from ksl_bench.leaderboard import as_json, read_leaderboard
     from ksl_bench.runner import run_suite
-    from ksl_bench.suite import load_suite
+    from ksl_bench.suite import load_suite, with_new_seeds
 
     quiet_libraries()
     wanted, store = load_suite(suite, set_ or []), open_store(storage)
+    if seed_offset is not None:
+        wanted = with_new_seeds(wanted, seed_offset)
     console = err if json_ else out
     # Ray prints what it has to say of lost workers to stdout, which is for the JSON alone.
     with contextlib.redirect_stdout(sys.stderr) if json_ else contextlib.nullcontext():
-        complete = run_suite(wanted, store=store, address=address, retry=retry, console=console)
+        complete = run_suite(
+            wanted, store=store, address=address, retry=retry, wait=wait or 0.0, console=console
+        )
     rows = read_leaderboard(store, wanted.name)
     if json_:
         print(as_json(rows))

@@ -15,8 +15,10 @@ from ksl_bench.cli.common import (
     AddressOption,
     JsonOption,
     RetryOption,
+    SeedOffsetOption,
     SetOption,
     StorageOption,
+    WaitOption,
     err,
     open_store,
     out,
@@ -37,6 +39,8 @@ def sweep(
     storage: StorageOption = None,
     address: AddressOption = None,
     retry: RetryOption = False,
+    wait: WaitOption = None,
+    seed_offset: SeedOffsetOption = None,
     json_: JsonOption = False,
 ) -> int:
     """Search a space on dev with Ray Tune; called again it goes on, and repeats nothing."""
@@ -44,10 +48,15 @@ def sweep(
     from ksl_bench.sweeper import run_sweep
 
     quiet_libraries()
-    wanted, store = load_space(space, set_ or []), open_store(storage)
+    wanted, store = load_space(space, set_ or [], seed_offset=seed_offset), open_store(storage)
     with contextlib.redirect_stdout(sys.stderr) if json_ else contextlib.nullcontext():
         found = run_sweep(
-            wanted, store=store, address=address, retry=retry, console=err if json_ else out
+            wanted,
+            store=store,
+            address=address,
+            retry=retry,
+            wait=wait or 0.0,
+            console=err if json_ else out,
         )
     if json_:
         print(json.dumps(found, indent=2))

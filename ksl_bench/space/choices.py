@@ -14,7 +14,7 @@ from ksl_bench.config import Baseline, Suite
 from ksl_bench.errors import ConfigError
 from ksl_bench.registry import unknown
 from ksl_bench.space.spec import Domain, SpaceSpec
-from ksl_bench.suite import build_suite, find_file, parse_set, read_yaml
+from ksl_bench.suite import build_suite, find_file, new_seeds, parse_set, read_yaml
 from ksl_bench.suite.problems import problem_lines
 
 Assignments = list[tuple[list[str], Any]]
@@ -200,8 +200,15 @@ def _text(value: Any) -> str:
     return "".join(one if one.isalnum() or one in "._-" else "_" for one in text)
 
 
-def load_space(name: str, assignments: Sequence[str] = ()) -> Space:
-    """Load a search space by name or path; `--set` changes its suite, or with `space.` the space itself.
+def load_space(
+    name: str, assignments: Sequence[str] = (), *, seed_offset: str | None = None
+) -> Space:
+    """Load a search space by name or path.
+
+    Args:
+        name: Of the space, or the path of its YAML file.
+        assignments: `--set`: changes of its suite, or with `space.` of the space itself.
+        seed_offset: As of `with_new_seeds`.
 
     Raises:
         ConfigError: With every problem, each with its path in the YAML.
@@ -214,6 +221,9 @@ def load_space(name: str, assignments: Sequence[str] = ()) -> Space:
         spec = SpaceSpec.model_validate(content)
     except ValidationError as error:
         raise ConfigError(problem_lines(error, SpaceSpec)) from None
+    if seed_offset is not None:
+        seeds, added = new_seeds(spec.seeds, seed_offset)
+        spec = spec.model_copy(update={"name": f"{spec.name}.{added}", "seeds": seeds})
     changes = [*spec.set, *(one for one in assignments if not one.startswith("space."))]
     return Space(spec, read_yaml(find_file("suite", spec.suite)), changes)
 
