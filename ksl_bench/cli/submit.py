@@ -210,7 +210,7 @@ def _checked(verb: str, arguments: list[str], options: Options) -> Command:
     """
     from ksl_bench.jobs.command import Command
     from ksl_bench.space import load_space
-    from ksl_bench.suite import load_suite
+    from ksl_bench.suite import load_suite, with_new_seeds
 
     parser: Any = typer.main.get_command(suites.app if verb == "run" else sweep.app)
     given = (
@@ -223,10 +223,12 @@ def _checked(verb: str, arguments: list[str], options: Options) -> Command:
     if given["wait"] is None and options.wait is not None:
         arguments = [*arguments, "--wait", f"{options.wait:g}"]
     subject = given["suite" if verb == "run" else "space"]
-    if verb == "run":
-        name = load_suite(subject, given["set_"] or []).name
+    changes, offset = given["set_"] or [], given["seed_offset"]
+    if verb == "sweep":
+        name = load_space(subject, changes, seed_offset=offset).spec.name
     else:
-        name = load_space(subject, given["set_"] or []).spec.name
+        suite = load_suite(subject, changes)
+        name = suite.name if offset is None else with_new_seeds(suite, offset).name
     arguments = [_inside(one, options.working_dir) if one == subject else one for one in arguments]
     storage = given["storage"] or os.environ.get("KSL_BENCH_STORAGE")
     return Command(verb, name, tuple(arguments), storage)
