@@ -15,7 +15,7 @@ import os
 import tempfile
 import threading
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 import ray
@@ -40,6 +40,9 @@ SECRET = ("TOKEN", "SECRET", "KEY", "PASSWORD", "CREDENTIAL")
 description shows it. The others go with Ray's runtime environment, since libraries read some of them
 (HF_HOME) when they are imported."""
 
+
+SIGN_SECONDS = 2.0
+"""How often a group's worker is asked for a sign of life."""
 
 GROWTH_SECONDS = 2.0
 """How often it is looked whether a cluster has grown."""
@@ -68,7 +71,7 @@ def serve(config: dict[str, Any]) -> None:
         torch.cuda.set_device(worker.device)  # collective calls on objects use the current device
     builder = Builder(config["setting"], Store(config["storage"]), worker)
     if worker.leads:
-        ray.get(desk.arrive.remote(group))
+        ray.get(desk.arrive.remote(group, ray.get_runtime_context().current_actor))
     while True:
         # The answer goes to all ranks even if it is to wait: a rank that waited in a collective call
         # for hours would run into its timeout.
@@ -105,8 +108,9 @@ class RayPool:
 
     def __init__(self, plan: Plan, store: Store, *, groups: int) -> None:
         """Start the groups; they come up while the caller goes on."""
-        self._desk: Any = ray.remote(num_cpus=0)(Desk).remote(passed_on(secret=True))
+        self._desk: Any = beside_the_driver(Desk).remote(passed_on(secret=True))
         self._errors: list[BaseException] = []
+        self._watch = _Watch(self._desk)
         self._threads = [
             threading.Thread(
                 target=self._fit, args=(plan, store, group), name=f"group-{group}", daemon=True
@@ -124,11 +128,14 @@ class RayPool:
 
     def submit(self, work: Work) -> None:
         """Queue a piece of work."""
-        ray.get(self._desk.submit.remote(work))
+        with _cluster_there():
+            ray.get(self._desk.submit.remote(work))
 
     def events(self) -> Iterable[Event]:
         """Return what happened; waits a tenth of a second when nothing did."""
-        events: list[Event] = ray.get(self._desk.events.remote())
+        with _cluster_there():
+            self._watch.look()
+            events: list[Event] = ray.get(self._desk.events.remote())
         if not events:
             if not any(thread.is_alive() for thread in self._threads):
                 last = self._errors[-1] if self._errors else "they ended early"
@@ -142,6 +149,50 @@ class RayPool:
             ray.get(self._desk.close.remote(), timeout=10)
         for thread in self._threads:
             thread.join(timeout=10)
+
+
+def beside_the_driver(kind: type) -> Any:
+    """Return a class of actors that live on the driver's node: no other node's loss takes them along."""
+    here = NodeAffinitySchedulingStrategy(ray.get_runtime_context().get_node_id(), soft=False)
+    return ray.remote(num_cpus=0, scheduling_strategy=here)(kind)
+
+
+class _Watch:
+    """Notices that a group's worker is gone.
+
+    Ray Train starts such a group anew, but where its node went too that may take for ever: what it was
+    at must not wait for it.
+    """
+
+    def __init__(self, desk: Any) -> None:
+        self._desk = desk
+        self._asked: list[tuple[int, Any, Any]] = []
+        self._next = 0.0
+
+    def look(self) -> None:
+        """Ask every group's worker for a sign of life, from time to time, and tell the desk of the dead."""
+        if time.monotonic() < self._next:
+            return
+        for group, member, answer in self._asked:
+            if not ray.wait([answer], timeout=0)[0]:
+                continue
+            try:
+                ray.get(answer)
+            except ray.exceptions.RayActorError:
+                ray.get(self._desk.lost.remote(group, member))
+        members = ray.get(self._desk.members.remote())
+        self._asked = [(group, one, one.__ray_ready__.remote()) for group, one in members.items()]
+        self._next = time.monotonic() + SIGN_SECONDS
+
+
+@contextlib.contextmanager
+def _cluster_there() -> Iterator[None]:
+    """Turn the loss of the cluster's head into an error that says so."""
+    try:
+        yield
+    except (ray.exceptions.RayError, ConnectionError) as error:
+        reason = (str(error).strip() or type(error).__name__).splitlines()[0]
+        raise ClusterError(f"the cluster is lost: {reason}") from None
 
 
 def _trainer(

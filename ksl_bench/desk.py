@@ -14,6 +14,9 @@ from ksl_bench.benchmark import Event
 from ksl_bench.plan import Work
 from ksl_bench.worker import Outcome
 
+Member = Any
+"""A group's first worker, as whoever runs the desk knows it."""
+
 ATTEMPTS = 3
 """How often a piece of work is handed out before a loss of its worker counts against it."""
 
@@ -30,6 +33,7 @@ class Desk:
         self._environment = dict(environment)
         self._queue: deque[Work] = deque()
         self._held: dict[int, Work] = {}
+        self._members: dict[int, Member] = {}
         self._attempts: dict[str, int] = {}
         self._events: list[Event] = []
         self._closed = False
@@ -46,8 +50,22 @@ class Desk:
         """Send groups home when they ask next."""
         self._closed = True
 
-    def arrive(self, group: int) -> None:
+    def arrive(self, group: int, member: Member = None) -> None:
         """Note that a group has (re)started: what it held before was lost with it."""
+        self._members[group] = member
+        self._take_back(group)
+
+    def members(self) -> dict[int, Member]:
+        """Return the first worker of every group that has arrived."""
+        return dict(self._members)
+
+    def lost(self, group: int, member: Member) -> None:
+        """Note that a group's worker is gone, and perhaps never comes back: others take its work."""
+        if self._members.get(group) == member:
+            del self._members[group]
+            self._take_back(group)
+
+    def _take_back(self, group: int) -> None:
         work = self._held.pop(group, None)
         if work is None:
             return

@@ -58,3 +58,25 @@ def test_only_the_first_word_of_a_group_counts():
     desk.arrive(0)
     assert [one.status for one in outcomes(desk)] == ["out_of_memory"]
     assert desk.next(0) == "wait"
+
+
+def test_what_a_dead_worker_held_is_handed_out_again_without_its_group():
+    desk = Desk({})
+    desk.arrive(0, "worker 1")
+    desk.submit(Work("a"))
+    desk.next(0)
+    assert desk.members() == {0: "worker 1"}
+    desk.lost(0, "worker 1")
+    assert desk.members() == {}
+    assert desk.next(1).key == "a"
+
+
+def test_the_death_of_a_worker_that_was_replaced_meanwhile_changes_nothing():
+    desk = Desk({})
+    desk.arrive(0, "worker 1")
+    desk.arrive(0, "worker 2")
+    desk.submit(Work("a"))
+    desk.next(0)
+    desk.lost(0, "worker 1")
+    assert desk.next(1) == "wait"
+    assert desk.members() == {0: "worker 2"}

@@ -42,6 +42,7 @@ from ksl_bench.store.records import (
     is_record,
     parse_object,
     render_object,
+    sealed,
 )
 
 
@@ -162,7 +163,7 @@ class Store:
             "reason": record.get("reason"),
         }
         whole = {**head, **record, **head, "files": digests}
-        self._files.write(path, render_object(whole))
+        self._files.write(path, render_object(sealed(whole)))
 
     def fail(self, kind: str, key: str, status: str, reason: str | None) -> None:
         """Write the record of an artifact that could not be made.

@@ -13,7 +13,7 @@ from pathlib import Path
 from ksl_bench.errors import StorageError
 from ksl_bench.store.files import Files, digest_of
 from ksl_bench.store.local import Digest
-from ksl_bench.store.records import SCHEMA, is_digests, parse_object, render_object
+from ksl_bench.store.records import READ, SCHEMA, is_digests, parse_object, render_object
 
 _MANIFEST = re.compile(r"step-(\d+)\.json")
 _PARTS = re.compile(r"step-(\d+)")
@@ -87,7 +87,7 @@ class CheckpointFiles:
 
     def _read_manifest(self, step: int) -> dict[str, Digest] | None:
         manifest = parse_object(self._files.read(self._manifest(step)) or b"")
-        if manifest is None or manifest.get("schema") != SCHEMA or manifest.get("step") != step:
+        if manifest is None or manifest.get("schema") not in READ or manifest.get("step") != step:
             return None
         parts: dict[str, Digest] = manifest.get("files", {})
         return parts if parts and is_digests(parts) else None

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import math
 from collections.abc import Mapping
 from typing import Any
 
-SCHEMA = 1
-"""Of records and manifests; raised when an older reader would misread them."""
+SCHEMA = 2
+"""Of records and manifests; raised when an older reader would misread them. Since 2, records are sealed."""
+
+READ = (1, SCHEMA)
 
 STATUSES = ("finished", "failed", "out_of_memory", "diverged", "skipped")
 """How the making of an artifact can end."""
@@ -44,6 +47,25 @@ def render_object(content: Mapping[str, Any]) -> bytes:
     return (json.dumps(_finite(content), indent=2, allow_nan=False) + "\n").encode()
 
 
+def sealed(record: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a record with the digest of all that it says, so that a flipped bit is noticed."""
+    content = _finite({name: part for name, part in record.items() if name != "digest"})
+    whole: dict[str, Any] = json.loads(json.dumps(content))  # as it will be read
+    return {**whole, "digest": _digest(whole)}
+
+
+def is_unbroken(record: Mapping[str, Any]) -> bool:
+    """Return whether a record says what it said when it was sealed; those of schema 1 have no seal."""
+    if record["schema"] == 1:
+        return "digest" not in record
+    said = {name: part for name, part in record.items() if name != "digest"}
+    return bool(record.get("digest") == _digest(said))
+
+
+def _digest(content: Mapping[str, Any]) -> str:
+    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
+
+
 def _finite(value: Any) -> Any:
     if isinstance(value, Mapping):
         return {name: _finite(part) for name, part in value.items()}
@@ -66,9 +88,11 @@ def parse_object(content: bytes) -> dict[str, Any] | None:
 def is_record(record: Mapping[str, Any], kind: str, key: str) -> bool:
     """Return whether this is a whole record of an artifact."""
     return (
-        (record.get("schema"), record.get("kind"), record.get("key")) == (SCHEMA, kind, key)
+        record.get("schema") in READ
+        and (record.get("kind"), record.get("key")) == (kind, key)
         and record.get("status") in STATUSES
         and is_digests(record.get("files"))
+        and is_unbroken(record)
     )
 
 

@@ -22,6 +22,7 @@ from ray import tune
 from ray.tune.schedulers import ASHAScheduler, FIFOScheduler, TrialScheduler
 
 from ksl_bench.benchmark import Event
+from ksl_bench.cluster import beside_the_driver
 from ksl_bench.errors import ClusterError
 from ksl_bench.sharing import SharedPool
 from ksl_bench.space import Domain, Space
@@ -55,7 +56,7 @@ def sweep(
     Raises:
         ClusterError: If Tune fails, or no worker group is left.
     """
-    counter: Any = ray.remote(num_cpus=0)(Counter).remote()
+    counter: Any = beside_the_driver(Counter).remote()
     shared = SharedPool(pool)
     stop = threading.Event()
     failures: list[BaseException] = []
@@ -158,6 +159,8 @@ def _tuner(
             name=f"{spec.name}-{names[0] if len(names) == 1 else 'all'}",
             storage_path=store.location("tune"),
             verbose=0,
+            # A trial's process only asks and waits: lost with its node, it asks again.
+            failure_config=tune.FailureConfig(max_failures=3),
         ),
     )
 

@@ -61,7 +61,7 @@ def test_a_finished_artifact_is_found_with_digests_from_elsewhere(store):
     assert {
         name: record[name] for name in ("schema", "kind", "key", "status", "reason", "seed")
     } == {
-        "schema": 1,
+        "schema": 2,
         "kind": "state",
         "key": KEY,
         "status": "finished",
@@ -150,7 +150,7 @@ def test_numbers_that_are_not_finite_become_null(store):
 def test_a_record_cannot_claim_another_identity(store):
     store.finish("state", KEY, {"key": OTHER, "kind": "ticket", "schema": 9, "files": {"x": 1}})
     record = store.record("state", KEY)
-    assert (record["key"], record["kind"], record["schema"]) == (KEY, "state", 1)
+    assert (record["key"], record["kind"], record["schema"]) == (KEY, "state", 2)
     assert record["files"] == {}
 
 
@@ -188,7 +188,7 @@ def test_a_broken_record_is_set_aside_with_a_warning(store, content, caplog):
 
 
 def test_a_record_of_a_newer_version_is_left_alone(store):
-    overwrite(store, f"states/{KEY}/state.json", b'{"schema": 2}')
+    overwrite(store, f"states/{KEY}/state.json", b'{"schema": 3}')
     with pytest.raises(StorageError, match="newer version"):
         store.record("state", KEY)
     assert names(store) == [f"states/{KEY}/state.json"]

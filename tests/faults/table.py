@@ -1,0 +1,305 @@
+"""The faults, each a function that makes it happen and tells what came of it."""
+
+from __future__ import annotations
+
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from tests.faults.harness import (
+    Driver,
+    Eye,
+    Nodes,
+    has_checkpoint,
+    kill_tree,
+    records,
+    run,
+    small_disk,
+    stop,
+    wait_for,
+)
+
+Board = list[dict[str, Any]]
+PORT = 6411
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """What came of a fault."""
+
+    when: str
+    """What was done, and when."""
+    finished: int
+    """Artifacts finished in the end."""
+    lost: int
+    repeated: int
+    same: bool
+    """Whether the leaderboard is that of an undisturbed run, costs and times apart."""
+    note: str = ""
+
+
+FAULTS: dict[str, Callable[[Path, Board], Row]] = {}
+
+
+def fault(name: str) -> Callable[[Callable[[Path, Board], Row]], Callable[[Path, Board], Row]]:
+    """Name a fault."""
+
+    def put(function: Callable[[Path, Board], Row]) -> Callable[[Path, Board], Row]:
+        FAULTS[name] = function
+        return function
+
+    return put
+
+
+def undisturbed() -> Board:
+    """Return the leaderboard of a run to which nothing happens."""
+    with tempfile.TemporaryDirectory() as folder:
+        return run(Path(folder))
+
+
+def in_a_step(storage: Path) -> bool:
+    """Tell whether something is finished, and something else under way with a checkpoint."""
+    return has_checkpoint(storage) and bool(records(storage))
+
+
+def told(when: str, eye: Eye, board: Board, wanted: Board, note: str = "") -> Row:
+    """Return a row of the table."""
+    return Row(when, eye.finished, eye.lost, eye.repeated, board == wanted, note)
+
+
+@fault("a worker is killed")
+def worker(storage: Path, wanted: Board) -> Row:
+    with Nodes(port=PORT) as nodes, Eye(storage) as eye:
+        where: Any = {"address": nodes.address, "environment": nodes.environment}
+        with Driver(storage, **where) as driver:
+            wait_for(lambda: in_a_step(storage))
+            stop(wait_for(nodes.train_workers)[0])
+            board = driver.board()
+    return told("SIGKILL in a step, after a checkpoint", eye, board, wanted)
+
+
+@fault("a node is lost")
+def node(storage: Path, wanted: Board) -> Row:
+    with Nodes(port=PORT) as nodes, Eye(storage) as eye:
+        where: Any = {"address": nodes.address, "environment": nodes.environment}
+        with Driver(storage, **where) as driver:
+            wait_for(lambda: in_a_step(storage))
+            victim = wait_for(nodes.train_workers)[0]
+            stop(nodes.raylet(nodes.node_of(victim)))
+            board = driver.board()
+    return told("SIGKILL of one of two raylets in a step; it never comes back", eye, board, wanted)
+
+
+@fault("the driver is killed")
+def driver(storage: Path, wanted: Board) -> Row:
+    with Eye(storage) as eye:
+        with Driver(storage) as first:
+            wait_for(lambda: in_a_step(storage))
+            first.kill()
+        board = run(storage)
+    return told("SIGKILL in a step; the same command again", eye, board, wanted)
+
+
+@fault("the head is lost")
+def head(storage: Path, wanted: Board) -> Row:
+    with Eye(storage) as eye:
+        with Nodes(port=PORT) as nodes:
+            where: Any = {"address": nodes.address, "environment": nodes.environment}
+            with Driver(storage, **where) as first:
+                wait_for(lambda: in_a_step(storage))
+                kill_tree(nodes.head.pid)
+                begun = time.monotonic()
+                first.process.wait(120)
+                note = f"the driver ended {time.monotonic() - begun:.0f} s later"
+                assert first.process.returncode != 0
+        with Nodes(port=PORT + 1) as nodes:
+            board = run(storage, address=nodes.address, environment=nodes.environment)
+    when = (
+        "SIGKILL of all processes of the head in a step; then a new cluster over the same storage"
+    )
+    return told(when, eye, board, wanted, note)
+
+
+@fault("MLflow is down")
+def mlflow(storage: Path, wanted: Board) -> Row:
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    uri = f"http://127.0.0.1:{port}"
+    with Eye(storage) as eye:
+        board = run(storage, f"tracking.uri={uri}")
+    server = subprocess.Popen(
+        [
+            *(sys.executable, "-m", "mlflow", "server", "--port", str(port), "--workers", "1"),
+            *("--backend-store-uri", f"sqlite:///{storage}/server.db"),
+            *("--artifacts-destination", str(storage / "server")),
+        ],
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    )
+    try:
+        first, second = [runs_after_sync(storage, uri) for _ in range(2)]
+    finally:
+        kill_tree(server.pid)
+        server.wait()
+    same = board == wanted and first == second and len(first) == len(wanted)
+    when = "for the whole run; then `track --sync`, twice"
+    note = f"{len(first)} runs in MLflow, the same after both"
+    return Row(when, eye.finished, eye.lost, eye.repeated, same, note)
+
+
+def runs_after_sync(storage: Path, uri: str) -> dict[str, dict[str, float]]:
+    """Bring MLflow up to date; return its runs with their metrics."""
+    line = [sys.executable, "-W", "ignore", "-m", "ksl_bench.cli", "track", "--sync"]
+    line += ["--uri", uri, "--storage", str(storage)]
+
+    def synced() -> bool:
+        return subprocess.run(line, capture_output=True, check=False).returncode == 0
+
+    wait_for(synced, seconds=120)
+    from mlflow import MlflowClient
+
+    client = MlflowClient(tracking_uri=uri)
+    experiments = [one.experiment_id for one in client.search_experiments()]
+    return {one.info.run_id: one.data.metrics for one in client.search_runs(experiments)}
+
+
+@fault("the disk is full")
+def disk(storage: Path, wanted: Board) -> Row:
+    with small_disk(mebibytes=96) as place:
+        there = place / "results"
+        with Eye(there) as eye:
+            with Driver(there) as first:
+                wait_for(lambda: in_a_step(there))
+                filler = place / "filler"
+                fill(filler)
+                first.process.wait(300)
+                assert first.process.returncode == 1, first.errors()[-2000:]
+                assert "No space left" in first.errors(), first.errors()[-2000:]
+            filler.unlink()
+            board = run(there)
+        return told(
+            "filled while checkpoints are written; then space, and the same command",
+            eye,
+            board,
+            wanted,
+        )
+
+
+def fill(path: Path) -> None:
+    """Write until the disk is full."""
+    with path.open("wb", buffering=0) as file:
+        for size in (2**20, 2**12, 1):
+            try:
+                while True:
+                    file.write(bytes(size))
+            except OSError:
+                continue
+
+
+@fault("a checkpoint is broken")
+def checkpoint(storage: Path, wanted: Board) -> Row:
+    with Eye(storage) as eye:
+        with Driver(storage) as first:
+            wait_for(lambda: in_a_step(storage))
+            first.kill()
+        parts = [one for one in storage.glob("states/*/checkpoints/*/*") if one.is_file()]
+        parts = parts or [one for one in storage.glob("states/*/checkpoints/*") if one.is_file()]
+        for number, part in enumerate(sorted(parts)):
+            flip(part) if number % 2 else cut(part)
+        assert parts
+        board = run(storage)
+    aside = len(list(storage.glob("states/*/checkpoints/*.corrupt-*")))
+    when = f"the driver killed, every file of {len(parts)} truncated or with a flipped bit"
+    return told(when, eye, board, wanted, f"{aside} set aside")
+
+
+@fault("a result is broken")
+def result(storage: Path, wanted: Board) -> Row:
+    with Eye(storage) as eye:
+        run(storage)
+        kinds = (
+            "evaluations/*/result.json",
+            "evaluations/*/outputs.jsonl",
+            "tickets/*.safetensors",
+        )
+        victims = [sorted(storage.glob(kind))[0] for kind in kinds]
+        whole = [*victims, sorted(storage.glob("evaluations/*/result.json"))[1]]
+        for path in victims:
+            flip(path)
+        cut(whole[-1])
+        eye.broken = {record_of(path, storage) for path in whole}
+        board = run(storage)
+    when = "a bit flipped in a record, in outputs and in a ticket, a record cut short"
+    return told(when, eye, board, wanted)
+
+
+def record_of(path: Path, storage: Path) -> str:
+    """Return the record that a file belongs to."""
+    if path.suffix == ".safetensors":
+        path = path.with_suffix(".json")
+    elif path.name == "outputs.jsonl":
+        path = path.with_name("result.json")
+    return str(path.relative_to(storage))
+
+
+def flip(path: Path) -> None:
+    """Flip one bit in the middle of a file."""
+    content = bytearray(path.read_bytes())
+    content[len(content) // 2] ^= 1
+    path.write_bytes(content)
+
+
+def cut(path: Path) -> None:
+    """Cut a file short."""
+    content = path.read_bytes()
+    path.write_bytes(content[: len(content) // 2])
+
+
+@fault("two drivers at once")
+def two(storage: Path, wanted: Board) -> Row:
+    with Eye(storage) as eye, Driver(storage) as one, Driver(storage) as other:
+        boards = [one.board(), other.board()]
+    same = boards[0] == boards[1] == wanted
+    return Row(
+        "the same command twice, at the same time", eye.finished, eye.lost, eye.repeated, same
+    )
+
+
+@fault("a run is out of memory")
+def memory(storage: Path, wanted: Board) -> Row:
+    huge = "baselines.lora.r=1000000000"
+    with Eye(storage) as eye:
+        board = run(storage, huge, code=1)
+    return without("lora", "out_of_memory", eye, board, wanted, "one adapter of 10^9 ranks")
+
+
+@fault("a loss is NaN")
+def nan(storage: Path, wanted: Board) -> Row:
+    with Eye(storage) as eye:
+        board = run(storage, "baselines.lora.train.learning_rate=1e30", code=1)
+    return without("lora", "diverged", eye, board, wanted, "one learning rate of 1e30")
+
+
+def without(name: str, status: str, eye: Eye, board: Board, wanted: Board, when: str) -> Row:
+    """Return the row of a fault that one baseline does not survive, and all others do."""
+    (gone,) = [row for row in board if row["baseline"] == name]
+    rest = [row for row in board if row["baseline"] != name]
+    same = rest == [row for row in wanted if row["baseline"] != name]
+    assert gone["status"] == status, (gone["status"], gone["reason"])
+    return Row(when, eye.finished, eye.lost, eye.repeated, same, f"{status}: {gone['reason']}")
+
+
+def disk_is_possible() -> bool:
+    """Tell whether a small disk can be had here."""
+    try:
+        with small_disk(mebibytes=1):
+            return True
+    except (PermissionError, FileNotFoundError):
+        return False

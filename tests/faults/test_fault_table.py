@@ -1,0 +1,21 @@
+"""Every fault: nothing finished is lost, nothing is made twice, the leaderboard is the same."""
+
+import pytest
+
+from tests.faults.table import FAULTS, disk_is_possible, undisturbed
+
+pytestmark = pytest.mark.slow
+
+
+@pytest.fixture(scope="module")
+def wanted():
+    return undisturbed()
+
+
+@pytest.mark.parametrize("name", FAULTS)
+def test_nothing_is_lost_and_nothing_repeated(name, wanted, tmp_path):
+    if name == "the disk is full" and not disk_is_possible():
+        pytest.skip("no file system can be mounted here")
+    row = FAULTS[name](tmp_path, wanted)
+    assert (row.lost, row.repeated, row.same) == (0, 0, True), row
+    assert row.finished >= 6
