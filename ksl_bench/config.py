@@ -167,6 +167,21 @@ class ProbeSpec(Spec):
         return self
 
 
+class SearchSpec(Spec):
+    """What it took to choose a baseline's fields on dev; part of what it costs, not of what it is."""
+
+    space: str
+    """The sweep."""
+    seeds: tuple[int, ...]
+    """Of every choice."""
+    trials: int
+    """Choices made for this baseline."""
+    steps: int
+    """Optimizer steps over all of them and their seeds."""
+    device_hours: float
+    """Tuning, selection and scoring of all of them, what they shared counted once."""
+
+
 class Baseline(Spec):
     """One row of a leaderboard: a method with its hyperparameters and where they come from."""
 
@@ -182,6 +197,8 @@ class Baseline(Spec):
     """How it is trained; of a method that trains nothing only precision and lengths count."""
     probe: ProbeSpec | None = None
     """Makes it a probe of another baseline, whose method, ticket and training it then has."""
+    search: SearchSpec | None = None
+    """Of a baseline that a suite takes from a sweep."""
 
 
 class DecodingSpec(Spec):

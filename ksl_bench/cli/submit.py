@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from ksl_bench.cli import suites, sweep
-from ksl_bench.cli.common import JsonOption, complain, err, out, quiet_libraries
+from ksl_bench.cli.common import JsonOption, complain, err, open_store, out, quiet_libraries
 from ksl_bench.errors import ConfigError
 
 if TYPE_CHECKING:  # Ray takes seconds to import
@@ -227,7 +227,7 @@ def _checked(verb: str, arguments: list[str], options: Options) -> Command:
     if verb == "sweep":
         name = load_space(subject, changes, seed_offset=offset).spec.name
     else:
-        suite = load_suite(subject, changes)
+        suite = load_suite(subject, changes, stored=open_store(given["storage"]).read_plan)
         name = suite.name if offset is None else with_new_seeds(suite, offset).name
     arguments = [_inside(one, options.working_dir) if one == subject else one for one in arguments]
     storage = given["storage"] or os.environ.get("KSL_BENCH_STORAGE")

@@ -56,7 +56,8 @@ def run(
     from ksl_bench.suite import load_suite, with_new_seeds
 
     quiet_libraries()
-    wanted, store = load_suite(suite, set_ or []), open_store(storage)
+    store = open_store(storage)
+    wanted = load_suite(suite, set_ or [], stored=store.read_plan)
     if seed_offset is not None:
         wanted = with_new_seeds(wanted, seed_offset)
     console = err if json_ else out
@@ -75,12 +76,14 @@ def run(
 
 
 def _show(rows: Any, name: str) -> None:
-    from ksl_bench.leaderboard import as_tables, reasons
+    from ksl_bench.leaderboard import as_tables, budgets, reasons
 
     for table in as_tables(rows, title=name, width=out.width):
         out.print(table)
     for line in reasons(rows):
         out.print(line, style="red", markup=False)
+    for line in budgets(rows):
+        out.print(line, markup=False, highlight=False)
 
 
 def _next_steps(store: Store, given: str, suite: Suite) -> None:
@@ -97,12 +100,17 @@ def _next_steps(store: Store, given: str, suite: Suite) -> None:
 
 
 @app.command(epilog="Example:\n\n  ksl-bench plan paper_llama7b_eng_cat --json")
-def plan(suite: SuiteArgument, set_: SetOption = None, json_: JsonOption = False) -> None:
+def plan(
+    suite: SuiteArgument,
+    set_: SetOption = None,
+    storage: StorageOption = None,
+    json_: JsonOption = False,
+) -> None:
     """Show what a suite would do: artifacts, parameters, memory, hours. Needs no weights."""
     from ksl_bench.runner import describe_plan
 
     quiet_libraries()
-    described = describe_plan(suite, set_ or [])
+    described = describe_plan(suite, set_ or [], open_store(storage))
     if json_:
         print(json.dumps(described, indent=2))
         return

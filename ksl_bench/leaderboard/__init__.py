@@ -10,6 +10,7 @@ from ksl_bench.leaderboard.formats import (
     as_json,
     as_markdown,
     as_tables,
+    budgets,
     human_bytes,
     reasons,
 )
@@ -21,6 +22,7 @@ __all__ = [
     "as_json",
     "as_markdown",
     "as_tables",
+    "budgets",
     "human_bytes",
     "peak_bytes",
     "read_leaderboard",

@@ -95,6 +95,21 @@ def reasons(rows: Sequence[Row]) -> list[str]:
     ]
 
 
+def budgets(rows: Sequence[Row]) -> list[str]:
+    """Return a line for every row whose fields were chosen by a sweep: what the search took."""
+    lines = []
+    for row in rows:
+        search = row["search"]
+        if search is not None:
+            count = len(search["seeds"])
+            lines.append(
+                f"{row['baseline']}: best on dev of {search['trials']} in sweep {search['space']}, "
+                f"{count} seed{'' if count == 1 else 's'}; the search took {search['steps']:,} steps, "
+                f"{search['device_hours']:.2f} device-hours"
+            )
+    return list(dict.fromkeys(lines))
+
+
 def as_json(rows: Sequence[Row]) -> str:
     """Return the rows as a JSON list, unrounded."""
     return json.dumps(list(rows), indent=2, ensure_ascii=False)
@@ -135,7 +150,8 @@ def as_markdown(rows: Sequence[Row]) -> str:
         ]
         lines += ["| " + " | ".join(line.cells("interval")) + " |" for line in section.lines]
         lines.append("")
-    return "\n".join([*lines, caption(rows), *(f"- {one}" for one in reasons(rows))])
+    notes = [*reasons(rows), *budgets(rows)]
+    return "\n".join([*lines, caption(rows), *(f"- {one}" for one in notes)])
 
 
 FORMATS: Registry[Callable[[Sequence[Row]], str]] = Registry(

@@ -82,6 +82,7 @@ def _row(recipe: Mapping[str, Any], place: tuple[str, str, str], runs: Sequence[
         "method": recipe["method"],
         "criterion": ticket.get("criterion"),
         "k": ticket.get("k"),
+        "search": recipe.get("search"),
         "ticket_sizes": [one.get("ticket_rows") for one in done] if ticket else None,
         "seeds": [run.seed for run in runs],
         "finished_seeds": [run.seed for run in runs if run.status == "finished"],

@@ -23,21 +23,37 @@ from ksl_bench.suite.layers import (
     parse_set,
 )
 from ksl_bench.suite.problems import problem_lines
+from ksl_bench.suite.winners import Stored, stale_choices
 
-_RECIPE_FIELDS = ("name", "description", "source", "method", "ticket", "train", "probe")
+_RECIPE_FIELDS = ("name", "description", "source", "method", "ticket", "train", "probe", "search")
 
 
-def load_suite(name: str, assignments: Sequence[str] = ()) -> Suite:
+def load_suite(
+    name: str, assignments: Sequence[str] = (), *, stored: Stored | None = None
+) -> Suite:
     """Load a suite by name or path, apply `--set`, and check all of it.
+
+    Args:
+        name: Of a suite, or the path of its YAML file.
+        assignments: `--set`.
+        stored: Looks up the sweeps whose winners the suite takes.
 
     Raises:
         ConfigError: With every problem, each with its path in the YAML.
     """
     content = read_yaml(find_file("suite", name))
-    return build_suite(content, parse_set(assignments))
+    suite = build_suite(content, parse_set(assignments), stored=stored)
+    if stale := stale_choices(suite):
+        raise ConfigError(dict.fromkeys(stale))
+    return suite
 
 
-def build_suite(content: dict[str, Any], assignments: Sequence[tuple[list[str], Any]]) -> Suite:
+def build_suite(
+    content: dict[str, Any],
+    assignments: Sequence[tuple[list[str], Any]],
+    *,
+    stored: Stored | None = None,
+) -> Suite:
     """Join a suite's mapping with its recipes and `--set`, and check all of it.
 
     Raises:
@@ -49,11 +65,11 @@ def build_suite(content: dict[str, Any], assignments: Sequence[tuple[list[str], 
     if not isinstance(defaults, dict):
         problems.append(f"train: must be a mapping, got {defaults!r}")
         defaults = {}
-    entries = join_recipes(content.pop("baselines", None), problems)
+    entries = join_recipes(content.pop("baselines", None), problems, stored)
     forced: dict[str, Any] = {}
     for path, value in assignments:
         try:
-            assign(content, entries, forced, path, value)
+            assign(content, entries, forced, path, value, stored)
         except ConfigError as error:
             problems += error.problems
     entries = {name: join_probe(name, one, entries, problems) for name, one in entries.items()}

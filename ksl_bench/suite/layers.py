@@ -10,6 +10,7 @@ import yaml
 from ksl_bench.errors import ConfigError
 from ksl_bench.registry import unknown
 from ksl_bench.suite.files import find_file, read_yaml
+from ksl_bench.suite.winners import Stored, take_winners
 
 
 def parse_set(assignments: Iterable[str]) -> list[tuple[list[str], Any]]:
@@ -30,17 +31,24 @@ def parse_set(assignments: Iterable[str]) -> list[tuple[list[str], Any]]:
     return parsed
 
 
-def join_recipes(listed: Any, problems: list[str]) -> dict[str, dict[str, Any]]:
+def join_recipes(
+    listed: Any, problems: list[str], stored: Stored | None = None
+) -> dict[str, dict[str, Any]]:
     """Return each listed baseline's fields by name: its recipe's, under what the suite adds."""
     entries: dict[str, dict[str, Any]] = {}
     if not isinstance(listed, list) or not listed:
         problems.append(f"baselines: must be a list of recipe names, got {listed!r}")
         return entries
     for index, one in enumerate(listed):
+        if isinstance(one, dict) and "from_sweep" in one:
+            winners = take_winners(one, f"baselines.{index}", stored, problems)
+            _add_winners(entries, winners, f"baselines.{index}", problems)
+            continue
         extra = {"recipe": one} if isinstance(one, str) else one
         if not isinstance(extra, dict) or not isinstance(extra.get("recipe"), str):
             problems.append(
-                f"baselines.{index}: must be a name, or a mapping with `recipe`, got {one!r}"
+                f"baselines.{index}: must be a name, or a mapping with `recipe` or `from_sweep`, got "
+                f"{one!r}"
             )
             continue
         extra = dict(extra)
@@ -52,11 +60,30 @@ def join_recipes(listed: Any, problems: list[str]) -> dict[str, dict[str, Any]]:
             continue
         joined = _merge({"name": path.stem, **recipe}, extra)
         keep_one_length(joined.get("train"), recipe.get("train"), extra.get("train"))
+        if "search" in joined:
+            problems.append(f"baselines.{index}.search: only a sweep says that; leave it out")
+            continue
         if joined["name"] in entries:
             problems.append(f"baselines.{index}: {joined['name']!r} is listed twice")
             continue
         entries[str(joined["name"])] = joined
     return entries
+
+
+def _add_winners(
+    entries: dict[str, dict[str, Any]],
+    winners: Mapping[str, dict[str, Any]],
+    where: str,
+    problems: list[str],
+) -> None:
+    """Add what a sweep gives; a source that two winners share is the same for both."""
+    for name, entry in winners.items():
+        if name not in entries:
+            entries[name] = entry
+        elif entries[name] != entry:
+            problems.append(
+                f"{where}: {name!r} is listed already, and not as the sweep had it; leave it out there"
+            )
 
 
 def join_probe(
@@ -105,6 +132,7 @@ def assign(
     forced: dict[str, Any],
     path: list[str],
     value: Any,
+    stored: Stored | None = None,
 ) -> None:
     """Apply one `--set`."""
     shown = ".".join(path)
@@ -115,7 +143,7 @@ def assign(
         if len(path) == 1:
             entries.clear()
             problems: list[str] = []
-            entries.update(join_recipes(value, problems))
+            entries.update(join_recipes(value, problems, stored))
             if problems:
                 raise ConfigError(problems)
             return
