@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: quickstart test test-slow check install clean
+.PHONY: quickstart test test-slow faults check install clean
 
 quickstart: $(VENV)/.installed
 	$(BIN)/ksl-bench run quickstart
@@ -13,6 +13,10 @@ test: $(VENV)/.installed
 
 test-slow: $(VENV)/.installed
 	$(BIN)/python -m pytest -m "slow and not gpu"
+
+# What was killed when, and what was lost or made twice: about a quarter of an hour.
+faults: $(VENV)/.installed
+	$(BIN)/python -W ignore -m tests.faults
 
 check: $(VENV)/.installed
 	$(BIN)/ruff check .

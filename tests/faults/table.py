@@ -274,7 +274,7 @@ def two(storage: Path, wanted: Board) -> Row:
 
 @fault("a run is out of memory")
 def memory(storage: Path, wanted: Board) -> Row:
-    huge = "baselines.lora.r=1000000000"
+    huge = "baselines.lora.lora_rank=1000000000"
     with Eye(storage) as eye:
         board = run(storage, huge, code=1)
     return without("lora", "out_of_memory", eye, board, wanted, "one adapter of 10^9 ranks")
@@ -283,7 +283,11 @@ def memory(storage: Path, wanted: Board) -> Row:
 @fault("a loss is NaN")
 def nan(storage: Path, wanted: Board) -> Row:
     with Eye(storage) as eye:
-        board = run(storage, "baselines.lora.train.learning_rate=1e30", code=1)
+        change = "baselines.lora.train.learning_rate=1e30"
+        board = run(storage, change, code=1)
+        with Driver(storage, change) as again:
+            assert again.board(code=1) == board
+            assert "1 ended otherwise than finished; --retry makes them anew" in again.errors()
     return without("lora", "diverged", eye, board, wanted, "one learning rate of 1e30")
 
 
