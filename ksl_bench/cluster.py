@@ -28,6 +28,7 @@ from ksl_bench.benchmark import Event
 from ksl_bench.config import ResourcesSpec
 from ksl_bench.desk import Desk
 from ksl_bench.errors import ClusterError
+from ksl_bench.pack import Pack
 from ksl_bench.plan import Plan, Setting, Work
 from ksl_bench.store import Store
 from ksl_bench.worker import Outcome, classify
@@ -86,21 +87,33 @@ def serve(config: dict[str, Any]) -> None:
             _build(builder, told[0], desk, group)
 
 
-def _build(builder: Any, work: Work, desk: Any, group: int) -> None:
-    """Build one artifact and tell the desk; a group that cannot be trusted any more ends here."""
+def _build(builder: Any, work: Work | Pack, desk: Any, group: int) -> None:
+    """Build an artifact, or a pack of them, and tell the desk; a group that cannot go on ends here."""
+
+    def report_of(key: str) -> Any:
+        return lambda progress: desk.progress.remote(key, progress)
+
     try:
-        outcome = builder.build(work, lambda progress: desk.progress.remote(work.key, progress))
+        if isinstance(work, Pack):
+            outcomes = builder.build_pack(work, report_of)
+        else:
+            outcomes = [builder.build(work, report_of(work.key))]
     except Exception as error:
-        logging.getLogger(__name__).exception("%s %s failed", work.kind, work.key)
-        outcome = Outcome(work.key, *classify(error))
-        ray.get(desk.done.remote(group, outcome))
+        status, reason = classify(error)
+        if isinstance(work, Pack):
+            logging.getLogger(__name__).exception("a pack of %d failed", len(work.works))
+            ray.get(desk.broke.remote(group))
+        else:
+            logging.getLogger(__name__).exception("%s %s failed", work.kind, work.key)
+            ray.get(desk.done.remote(group, Outcome(work.key, status, reason)))
         # After an out-of-memory error the allocator is in pieces; other ranks may wait in a collective
         # call for this one. Ray Train makes the group anew.
-        if outcome.status == "out_of_memory" or builder.worker.world_size > 1:
+        if status == "out_of_memory" or builder.worker.world_size > 1:
             raise
         return
     if builder.worker.leads:
-        ray.get(desk.done.remote(group, outcome))
+        for outcome in outcomes:
+            ray.get(desk.done.remote(group, outcome))
 
 
 class RayPool:
@@ -108,7 +121,7 @@ class RayPool:
 
     def __init__(self, plan: Plan, store: Store, *, groups: int) -> None:
         """Start the groups; they come up while the caller goes on."""
-        self._desk: Any = beside_the_driver(Desk).remote(passed_on(secret=True))
+        self._desk: Any = beside_the_driver(Desk).remote(passed_on(secret=True), plan.setting)
         self._errors: list[BaseException] = []
         self._watch = _Watch(self._desk)
         self._threads = [

@@ -229,6 +229,8 @@ class ResourcesSpec(Spec):
     placement: Literal["PACK", "SPREAD", "STRICT_PACK", "STRICT_SPREAD"] = "PACK"
     max_groups: Annotated[int, Field(ge=1)] | None = None
     """Worker groups side by side; as many as the cluster holds where none is given."""
+    pack: int = Field(default=1, ge=1)
+    """Tickets that one group trains in one batch, at most; each for itself where it is 1."""
     price_per_device_hour: Annotated[float, Field(ge=0)] | None = None
     """Money for one worker's device (GPU, else its CPUs) for an hour; for the bill."""
     tflops_per_device: Annotated[float, Field(gt=0)] | None = None

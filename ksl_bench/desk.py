@@ -7,11 +7,12 @@ queue: what is finished is in the store.
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Mapping
+from collections.abc import Hashable, Mapping
 from typing import Any
 
 from ksl_bench.benchmark import Event
-from ksl_bench.plan import Work
+from ksl_bench.pack import Pack, pack_group
+from ksl_bench.plan import Setting, Work
 from ksl_bench.worker import Outcome
 
 Member = Any
@@ -24,15 +25,19 @@ ATTEMPTS = 3
 class Desk:
     """A queue of work, what each group holds of it, and what happened since someone looked."""
 
-    def __init__(self, environment: Mapping[str, str]) -> None:
+    def __init__(self, environment: Mapping[str, str], setting: Setting | None = None) -> None:
         """Open the desk.
 
         Args:
             environment: Variables that the workers are to have.
+            setting: Says what may be packed; nothing is where none is given.
         """
         self._environment = dict(environment)
+        self._setting = setting
         self._queue: deque[Work] = deque()
-        self._held: dict[int, Work] = {}
+        self._held: dict[int, dict[str, Work]] = {}
+        self._packs: set[int] = set()
+        self._alone: set[str] = set()
         self._members: dict[int, Member] = {}
         self._attempts: dict[str, int] = {}
         self._events: list[Event] = []
@@ -66,35 +71,66 @@ class Desk:
             self._take_back(group)
 
     def _take_back(self, group: int) -> None:
-        work = self._held.pop(group, None)
-        if work is None:
-            return
-        if self._attempts[work.key] < ATTEMPTS:
-            self._queue.appendleft(work)
-        else:
+        """Queue again what a group held, first of all; a pack's works go out alone from now on."""
+        for work in reversed(self._held.pop(group, {}).values()):
+            if group in self._packs:
+                self._alone.add(work.key)
+                self._attempts[work.key] -= 1  # the pack's loss says nothing of this work
+            if self._attempts[work.key] < ATTEMPTS:
+                self._queue.appendleft(work)
+                continue
             reason = f"its worker was lost {ATTEMPTS} times"
-            self._events.append(
-                Event("done", work.key, outcome=Outcome(work.key, "failed", reason))
-            )
+            outcome = Outcome(work.key, "failed", reason)
+            self._events.append(Event("done", work.key, outcome=outcome))
+        self._packs.discard(group)
 
-    def next(self, group: int) -> Work | str:
+    def next(self, group: int) -> Work | Pack | str:
         """Return work for a group, or "wait", or "leave"."""
         if self._closed:
             return "leave"
         if not self._queue:
             return "wait"
-        work = self._queue.popleft()
-        self._held[group] = work
-        self._attempts[work.key] = self._attempts.get(work.key, 0) + 1
-        self._events.append(Event("started", work.key))
-        return work
+        works = self._together()
+        self._held[group] = {work.key: work for work in works}
+        for work in works:
+            self._attempts[work.key] = self._attempts.get(work.key, 0) + 1
+            self._events.append(Event("started", work.key))
+        if len(works) == 1:
+            return works[0]
+        self._packs.add(group)
+        return Pack(tuple(works))
+
+    def _together(self) -> list[Work]:
+        """Take the first work off the queue, and those that may be packed with it: this group's share."""
+        first = self._queue.popleft()
+        wanted = self._group_of(first)
+        if wanted is None or self._setting is None:
+            return [first]
+        alike = [work for work in self._queue if self._group_of(work) == wanted]
+        idle = sum(not self._held.get(group) for group in self._members)
+        share = -(-(1 + len(alike)) // max(1, idle))
+        taken = alike[: min(self._setting.pack, share) - 1]
+        for work in taken:
+            self._queue.remove(work)
+        return [first, *taken]
+
+    def _group_of(self, work: Work) -> Hashable | None:
+        if self._setting is None or work.key in self._alone:
+            return None
+        return pack_group(work, self._setting)
 
     def done(self, group: int, outcome: Outcome) -> None:
         """Take a group's word for how its work ended; the first of several ranks counts."""
-        work = self._held.get(group)
-        if work is not None and work.key == outcome.key:
-            del self._held[group]
+        held = self._held.get(group, {})
+        if held.pop(outcome.key, None) is not None:
             self._events.append(Event("done", outcome.key, outcome=outcome))
+        if not held:
+            self._packs.discard(group)
+
+    def broke(self, group: int) -> None:
+        """Note that a pack failed as a whole: its works are handed out again, one by one."""
+        if group in self._packs:
+            self._take_back(group)
 
     def progress(self, key: str, progress: dict[str, Any]) -> None:
         """Pass on how far a piece of work is."""

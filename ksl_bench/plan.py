@@ -36,6 +36,7 @@ class Setting:
     workers_per_run: int
     zero_stage: int
     device_price_per_hour: float | None = None
+    pack: int = 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -322,5 +323,6 @@ def make_plan(suite: Suite, model: ModelReference, *, texts: Texts | None = None
         workers_per_run=suite.resources.workers_per_run,
         zero_stage=suite.resources.zero_stage,
         device_price_per_hour=suite.resources.price_per_device_hour,
+        pack=suite.resources.pack,
     )
     return Plan(suite, setting, rows, planner.works, planner.data())

@@ -29,7 +29,7 @@ ORDER = [
     ["training"],
     ["evaluation"],
     ["plan"],
-    ["suite", "preflight"],
+    ["pack", "suite", "preflight"],
     ["space"],
     ["worker", "estimate", "tickets", "audit"],
     ["benchmark"],

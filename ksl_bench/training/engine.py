@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import logging
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import torch
@@ -66,14 +66,19 @@ def join_process_group() -> None:
 
 
 def engine_config(
-    spec: TrainSpec, *, zero_stage: int, world_size: int, accumulation_steps: int
+    spec: TrainSpec,
+    *,
+    zero_stage: int,
+    world_size: int,
+    accumulation_steps: int,
+    clips: bool = True,
 ) -> dict[str, Any]:
-    """Return DeepSpeed's configuration of one run."""
+    """Return DeepSpeed's configuration of one run; with `clips` off the caller bounds the gradients."""
     return {
         "train_batch_size": spec.micro_batch_size * accumulation_steps * world_size,
         "train_micro_batch_size_per_gpu": spec.micro_batch_size,
         "gradient_accumulation_steps": accumulation_steps,
-        "gradient_clipping": spec.max_gradient_norm,
+        "gradient_clipping": spec.max_gradient_norm if clips else 0.0,
         "bf16": {"enabled": spec.precision == "bf16"},
         "zero_optimization": {"stage": zero_stage},
         # A client AdamW needs no compiled kernel; it is not on DeepSpeed's list of tested ones.
@@ -83,19 +88,36 @@ def engine_config(
 
 
 def start_engine(
-    model: nn.Module, spec: TrainSpec, *, zero_stage: int, world_size: int, device: torch.device
+    model: nn.Module,
+    spec: TrainSpec,
+    *,
+    zero_stage: int,
+    world_size: int,
+    device: torch.device,
+    groups: Sequence[Mapping[str, Any]] | None = None,
 ) -> Any:
-    """Wrap a model in a DeepSpeed engine with AdamW over what requires gradients."""
+    """Wrap a model in a DeepSpeed engine with AdamW over what requires gradients.
+
+    Args:
+        model: It is moved to the device.
+        spec: Batch sizes, precision, AdamW.
+        zero_stage: 0 to 3.
+        world_size: Workers of the run.
+        device: Of this worker.
+        groups: Parameters in groups with what is the group's own, as `torch.optim` takes them; then the
+            caller bounds the gradients, group by group.
+    """
     deepspeed = import_deepspeed()
     config = engine_config(
         spec,
         zero_stage=zero_stage,
         world_size=world_size,
         accumulation_steps=spec.accumulation_steps(world_size=world_size),
+        clips=groups is None,
     )
     parameters = [one for one in model.parameters() if one.requires_grad]
     optimizer = torch.optim.AdamW(
-        parameters,
+        parameters if groups is None else [dict(one) for one in groups],
         lr=spec.learning_rate,
         betas=(spec.adam_beta1, spec.adam_beta2),
         weight_decay=spec.weight_decay,
@@ -173,10 +195,10 @@ def _masters(engine: Any) -> list[Tensor]:
     return _flat(group["params"] for group in engine.basic_optimizer.param_groups)
 
 
-def save_shard(engine: Any) -> bytes:
-    """Serialize this rank's masters and optimizer state."""
+def save_shard(engine: Any, masters: Sequence[Tensor] | None = None) -> bytes:
+    """Serialize this rank's masters, all or some of them, and their optimizer state."""
     tensors: dict[str, Tensor] = {}
-    for index, master in enumerate(_masters(engine)):
+    for index, master in enumerate(_masters(engine) if masters is None else masters):
         tensors[f"{index}.master"] = master.detach().to("cpu", copy=True).contiguous()
         for name, value in engine.basic_optimizer.state.get(master, {}).items():
             tensors[f"{index}.{name}"] = torch.as_tensor(value).detach().to("cpu", copy=True)
@@ -184,13 +206,13 @@ def save_shard(engine: Any) -> bytes:
     return data
 
 
-def restore_shard(engine: Any, data: bytes) -> None:
+def restore_shard(engine: Any, data: bytes, masters: Sequence[Tensor] | None = None) -> None:
     """Put back what `save_shard` wrote, into an engine over the same parameters, ranks and stage.
 
     The model's own (low-precision) parameters must have been loaded before the engine was made.
     """
     tensors = load(data)
-    for index, master in enumerate(_masters(engine)):
+    for index, master in enumerate(_masters(engine) if masters is None else masters):
         mine = {
             name.split(".", 1)[1]: value
             for name, value in tensors.items()

@@ -150,6 +150,21 @@ def learning_rate_at(step: int, *, spec: TrainSpec, total_steps: int) -> float:
     return spec.learning_rate
 
 
+def loss_limit(model: nn.Module, spec: TrainSpec) -> float:
+    """Return the loss above which a run has diverged: so many times that of blind guessing, ln V."""
+    vocabulary: int = model.config.get_text_config().vocab_size  # type: ignore[union-attr,operator]
+    return spec.divergence_factor * math.log(vocabulary)
+
+
+def divergence(metrics: StepMetrics, limit: float) -> str | None:
+    """Return why a run has diverged, None while it has not; the same before and after a resume."""
+    if not math.isfinite(metrics.loss):
+        return f"the loss is {metrics.loss} at step {metrics.step}"
+    if metrics.loss > limit:
+        return f"the loss is {metrics.loss:.4g} at step {metrics.step}, the limit {limit:.4g}"
+    return None
+
+
 class Run:
     """One run in progress on this worker."""
 
@@ -180,8 +195,7 @@ class Run:
         self.zero_stage = zero_stage
         self.model = model
         self.total_steps = spec.total_steps(examples=len(examples))
-        vocabulary: int = model.config.get_text_config().vocab_size  # type: ignore[union-attr,operator]
-        self.loss_limit = spec.divergence_factor * math.log(vocabulary)
+        self.loss_limit = loss_limit(model, spec)
 
     def train(
         self, checkpoints: Checkpoints, on_step: Callable[[StepMetrics], None]
@@ -235,7 +249,7 @@ class Run:
             metrics = self._step(engine, labels, step, batch)
             last_loss = metrics.loss
             on_step(metrics)
-            reason = self._divergence(metrics)
+            reason = divergence(metrics, self.loss_limit)
             if reason is not None:
                 break
             done = step + 1
@@ -286,11 +300,3 @@ class Run:
             tokens=sum(len(one) for one in batch),
             seconds=time.perf_counter() - started,
         )
-
-    def _divergence(self, metrics: StepMetrics) -> str | None:
-        """Return why a run has diverged, None while it has not; the same before and after a resume."""
-        if not math.isfinite(metrics.loss):
-            return f"the loss is {metrics.loss} at step {metrics.step}"
-        if metrics.loss > self.loss_limit:
-            return f"the loss is {metrics.loss:.4g} at step {metrics.step}, the limit {self.loss_limit:.4g}"
-        return None

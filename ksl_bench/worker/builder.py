@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from ksl_bench import measure
+from ksl_bench.pack import Pack
 from ksl_bench.plan import Setting, Work
 from ksl_bench.store import Store
 from ksl_bench.training.loop import Worker
 from ksl_bench.worker.evaluations import build_evaluation
 from ksl_bench.worker.outcome import Outcome, Report
+from ksl_bench.worker.packs import ReportOf, build_pack
 from ksl_bench.worker.states import build_state
 from ksl_bench.worker.tickets import build_ticket
 from ksl_bench.worker.warm import Warm
@@ -33,3 +35,12 @@ class Builder:
         if work.kind == "ticket":
             return build_ticket(self._warm, work)
         return build_evaluation(self._warm, work, report)
+
+    def build_pack(self, pack: Pack, report_of: ReportOf) -> list[Outcome]:
+        """Make several states together; a collective call.
+
+        Raises:
+            Exception: Whatever went wrong with the pack as a whole.
+        """
+        measure.reset_peak_memory(self.worker.device)
+        return build_pack(self._warm, pack, report_of)

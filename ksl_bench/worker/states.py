@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Any
 
 import yaml
@@ -16,7 +16,7 @@ from ksl_bench.methods.base import parameter_counts
 from ksl_bench.methods.partial import PartialTuning, trained_rows
 from ksl_bench.plan import Work
 from ksl_bench.training.checkpoints import StoredCheckpoints
-from ksl_bench.training.loop import Run
+from ksl_bench.training.loop import Run, TrainOutcome
 from ksl_bench.worker.outcome import Outcome, Report
 from ksl_bench.worker.steplog import StepLog
 from ksl_bench.worker.warm import Warm
@@ -44,33 +44,65 @@ def build_state(warm: Warm, work: Work, report: Report) -> Outcome:
     peaks = warm.peaks()
     if not warm.worker.leads:
         return Outcome(work.key, outcome.status, outcome.reason)
+    trained = Trained(outcome, ticket, parameters, run.total_steps, peaks, log)
+    return write_state(warm, work, trained)
+
+
+@dataclass(frozen=True, slots=True)
+class Trained:
+    """What a run came to, on the leading worker."""
+
+    outcome: TrainOutcome
+    ticket: Ticket | None
+    parameters: dict[str, int]
+    steps: int
+    peaks: list[dict[str, int | None]]
+    log: StepLog
+
+
+def write_state(
+    warm: Warm, work: Work, trained: Trained, *, pack: dict[str, Any] | None = None
+) -> Outcome:
+    """Write what a run trained, and its record last; the leading worker does it.
+
+    Args:
+        warm: What the worker holds.
+        work: The state.
+        trained: What became of it.
+        pack: What it was trained together with: `trials`, and their `seconds` in all; then its own
+            seconds are its share, and the peak of memory is the pack's.
+    """
+    outcome, log = trained.outcome, trained.log
     log.flush()
     if outcome.state is None:
         return Outcome(work.key, outcome.status, outcome.reason)
+    examples = warm.encoded(work.task, work.baseline.train.max_seq_length)
     state: bytes = save(outcome.state, metadata={"format": "pt"})
     record = {
         "baseline": work.baseline.name,
         "seed": work.seed,
         "inputs": work.inputs,
-        "parameters": parameters,
-        "steps": run.total_steps,
+        "parameters": trained.parameters,
+        "steps": trained.steps,
         "examples": len(examples),
         "truncated_examples": sum(one.truncated for one in examples),
         "losses": {"first": log.first_loss, "last": outcome.last_loss},
-        "cost": {**_cost(warm, log), "peak_memory": peaks, "state_bytes": len(state)},
+        "pack": pack,
+        "cost": {**_cost(warm, log), "peak_memory": trained.peaks, "state_bytes": len(state)},
         **warm.provenance(),
     }
     config = yaml.safe_dump(work.baseline.model_dump(mode="json", by_alias=True), sort_keys=False)
     files = {"state.safetensors": state, "config.yaml": config.encode()}
     if isinstance(build_method(work.baseline.method, work.baseline.hyperparameters), PartialTuning):
-        assert ticket is not None
-        files["ticket.safetensors"] = _trained(warm, work, ticket, outcome.state).to_bytes()
+        assert trained.ticket is not None
+        whole = _with_values(warm, work, trained.ticket, outcome.state)
+        files["ticket.safetensors"] = whole.to_bytes()
     warm.store.finish("state", work.key, record, files)
     warm.store.remove_checkpoints(work.key)
     return Outcome(work.key, "finished")
 
 
-def _trained(warm: Warm, work: Work, ticket: Ticket, state: dict[str, Tensor]) -> Ticket:
+def _with_values(warm: Warm, work: Work, ticket: Ticket, state: dict[str, Tensor]) -> Ticket:
     """Return the ticket with its rows as they were trained: a file that stands on its own."""
     scope = warm.scope(ticket.tensor, work.baseline.train.precision)
     return replace(

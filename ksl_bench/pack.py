@@ -1,0 +1,45 @@
+"""Packs: tickets that are trained in one batch, on one copy of the frozen base."""
+
+from __future__ import annotations
+
+from collections.abc import Hashable
+from dataclasses import dataclass
+
+from ksl_bench.methods import build_method
+from ksl_bench.methods.partial import PartialTuning
+from ksl_bench.methods.scope import INPUT_EMBEDDING
+from ksl_bench.plan import Setting, Work
+
+OWN = {"learning_rate", "schedule", "warmup_ratio", "weight_decay", "max_gradient_norm"}
+"""What each trial of a pack has for itself; in the rest of its training it agrees with the others."""
+
+
+@dataclass(frozen=True, slots=True)
+class Pack:
+    """States that are made together."""
+
+    works: tuple[Work, ...]
+
+    @property
+    def keys(self) -> list[str]:
+        """Return the keys of the states."""
+        return [work.key for work in self.works]
+
+
+def pack_group(work: Work, setting: Setting) -> Hashable | None:
+    """Return what works of one pack have in common, None for work that is done alone.
+
+    ZeRO stages above 0 hold gradients in flat partitions, and bf16 masters too, so that those of one
+    trial could not be bounded alone.
+    """
+    if work.kind != "state" or setting.pack < 2 or setting.zero_stage != 0:
+        return None
+    baseline, train = work.baseline, work.baseline.train
+    method = build_method(baseline.method, baseline.hyperparameters)
+    if not isinstance(method, PartialTuning) or method.sides != "named":
+        return None
+    if baseline.ticket is None or baseline.ticket.scope != INPUT_EMBEDDING:
+        return None
+    if train.precision != "fp32" or train.gradient_checkpointing:
+        return None
+    return work.task, train.model_dump_json(exclude=OWN)
