@@ -8,6 +8,7 @@ lease of an artifact makes it, the others look it up.
 from __future__ import annotations
 
 import heapq
+import logging
 import time
 from collections import deque
 from collections.abc import Callable, Container, Iterable, Mapping
@@ -16,6 +17,7 @@ from typing import Any, Literal, Protocol
 
 import torch
 
+from ksl_bench.pack import Pack, take_together
 from ksl_bench.plan import Plan, Work
 from ksl_bench.store import Store
 from ksl_bench.store.waiting import Elsewhere
@@ -73,24 +75,43 @@ class InProcessPool:
         """Make a process group of one; nothing is loaded yet."""
         join_process_group()
         device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+        self._setting = plan.setting
         self._builder = Builder(plan.setting, store, Worker(device=device))
         self._queue: deque[Work] = deque()
+        self._alone: set[str] = set()
 
     def submit(self, work: Work) -> None:
         """Queue a piece of work."""
         self._queue.append(work)
 
     def events(self) -> Iterable[Event]:
-        """Do the next piece of work."""
+        """Do the next piece of work, or the next pack."""
         if not self._queue:
             return
-        work = self._queue.popleft()
-        yield Event("started", work.key)
+        works = take_together(self._queue, self._setting, self._alone)
+        for work in works:
+            yield Event("started", work.key)
+        for outcome in self._build_one(works[0]) if len(works) == 1 else self._build_pack(works):
+            yield Event("done", outcome.key, outcome=outcome)
+
+    def _build_one(self, work: Work) -> list[Outcome]:
         try:
-            outcome = self._builder.build(work)
+            return [self._builder.build(work)]
         except Exception as error:  # whatever it is, the rest of the plan goes on
-            outcome = Outcome(work.key, *classify(error))
-        yield Event("done", work.key, outcome=outcome)
+            return [Outcome(work.key, *classify(error))]
+
+    def _build_pack(self, works: tuple[Work, ...]) -> list[Outcome]:
+        """Build a pack; what a broken one has left over is queued again, to be done one by one."""
+        ended: list[Outcome] = []
+        try:
+            self._builder.build_pack(Pack(works), tell=ended.append)
+        except Exception as error:
+            logging.getLogger(__name__).warning("a pack of %d failed: %s", len(works), error)
+            done = {one.key for one in ended}
+            rest = [work for work in works if work.key not in done]
+            self._alone.update(work.key for work in rest)
+            self._queue.extendleft(reversed(rest))
+        return ended
 
     def close(self) -> None:
         """Forget what was queued."""
@@ -194,7 +215,8 @@ class Execution:
         """Give the pool what has its sources and is nobody else's."""
         for key in self._elsewhere.due():
             self._offer(key, pool, on_event)
-        while list(self._handed_over.values()).count(False) < AHEAD:
+        ahead = max(AHEAD, self.plan.setting.pack)
+        while list(self._handed_over.values()).count(False) < ahead:
             ready = self._queue.pop()
             if ready is None:
                 break

@@ -15,7 +15,7 @@ import os
 import tempfile
 import threading
 import time
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any
 
 import ray
@@ -25,13 +25,14 @@ from ray._private import ray_constants
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from ksl_bench.benchmark import Event
-from ksl_bench.config import ResourcesSpec
+from ksl_bench.config import ResourcesSpec, Suite
 from ksl_bench.desk import Desk
 from ksl_bench.errors import ClusterError
 from ksl_bench.pack import Pack
 from ksl_bench.plan import Plan, Setting, Work
 from ksl_bench.store import Store
-from ksl_bench.worker import Outcome, classify
+from ksl_bench.training.loop import Worker
+from ksl_bench.worker import Builder, Outcome, classify
 
 PASSED_ON = ("HF_", "NCCL_", "SACREBLEU", "AWS_", "CUDA_DEVICE_MAX_CONNECTIONS")
 """Prefixes of the environment variables that workers need."""
@@ -57,9 +58,6 @@ def serve(config: dict[str, Any]) -> None:
     import torch
     import torch.distributed as dist
 
-    from ksl_bench.training.loop import Worker
-    from ksl_bench.worker import Builder
-
     desk, group = config["desk"], config["group"]
     os.environ.update(ray.get(desk.environment.remote()))
     context = ray.train.get_context()
@@ -70,7 +68,7 @@ def serve(config: dict[str, Any]) -> None:
     )
     if worker.device.type == "cuda":
         torch.cuda.set_device(worker.device)  # collective calls on objects use the current device
-    builder = Builder(config["setting"], Store(config["storage"]), worker)
+    builder = config["make_builder"](config["setting"], Store(config["storage"]), worker)
     if worker.leads:
         ray.get(desk.arrive.remote(group, ray.get_runtime_context().current_actor))
     while True:
@@ -93,11 +91,15 @@ def _build(builder: Any, work: Work | Pack, desk: Any, group: int) -> None:
     def report_of(key: str) -> Any:
         return lambda progress: desk.progress.remote(key, progress)
 
+    def tell(outcome: Outcome) -> None:
+        if builder.worker.leads:
+            ray.get(desk.done.remote(group, outcome))
+
     try:
         if isinstance(work, Pack):
-            outcomes = builder.build_pack(work, report_of)
-        else:
-            outcomes = [builder.build(work, report_of(work.key))]
+            builder.build_pack(work, report_of, tell)
+            return
+        outcome = builder.build(work, report_of(work.key))
     except Exception as error:
         status, reason = classify(error)
         if isinstance(work, Pack):
@@ -111,31 +113,53 @@ def _build(builder: Any, work: Work | Pack, desk: Any, group: int) -> None:
         if status == "out_of_memory" or builder.worker.world_size > 1:
             raise
         return
-    if builder.worker.leads:
-        for outcome in outcomes:
-            ray.get(desk.done.remote(group, outcome))
+    tell(outcome)
 
 
 class RayPool:
     """As many warm worker groups as the cluster holds and the plan can use."""
 
-    def __init__(self, plan: Plan, store: Store, *, groups: int) -> None:
-        """Start the groups; they come up while the caller goes on."""
+    def __init__(
+        self,
+        plan: Plan,
+        store: Store,
+        *,
+        groups: int,
+        make_builder: Callable[[Setting, Store, Worker], Any] = Builder,
+    ) -> None:
+        """Start the groups; they come up while the caller goes on.
+
+        Args:
+            plan: What they will work on.
+            store: Where artifacts live.
+            groups: How many.
+            make_builder: Called by every worker: what makes the artifacts.
+        """
         self._desk: Any = beside_the_driver(Desk).remote(passed_on(secret=True), plan.setting)
         self._errors: list[BaseException] = []
         self._watch = _Watch(self._desk)
         self._threads = [
             threading.Thread(
-                target=self._fit, args=(plan, store, group), name=f"group-{group}", daemon=True
+                target=self._fit,
+                args=(plan, store, group, make_builder),
+                name=f"group-{group}",
+                daemon=True,
             )
             for group in range(groups)
         ]
         for thread in self._threads:
             thread.start()
 
-    def _fit(self, plan: Plan, store: Store, group: int) -> None:
+    def _fit(self, plan: Plan, store: Store, group: int, make_builder: Any) -> None:
+        config = {
+            "desk": self._desk,
+            "group": group,
+            "setting": plan.setting,
+            "storage": store.root,
+            "make_builder": make_builder,
+        }
         try:
-            _trainer(plan.setting, plan.suite.resources, store, self._desk, group).fit()
+            _trainer(plan.suite, store, config).fit()
         except BaseException as error:
             self._errors.append(error)
 
@@ -208,20 +232,14 @@ def _cluster_there() -> Iterator[None]:
         raise ClusterError(f"the cluster is lost: {reason}") from None
 
 
-def _trainer(
-    setting: Setting, resources: ResourcesSpec, store: Store, desk: Any, group: int
-) -> ray.train.torch.TorchTrainer:
+def _trainer(suite: Suite, store: Store, config: dict[str, Any]) -> ray.train.torch.TorchTrainer:
+    resources = suite.resources
     per_worker = {"CPU": resources.cpus_per_worker}
     if resources.gpus_per_worker:
         per_worker["GPU"] = resources.gpus_per_worker
     return ray.train.torch.TorchTrainer(
         serve,
-        train_loop_config={
-            "desk": desk,
-            "group": group,
-            "setting": setting,
-            "storage": store.root,
-        },
+        train_loop_config=config,
         scaling_config=ray.train.ScalingConfig(
             num_workers=resources.workers_per_run,
             use_gpu=bool(resources.gpus_per_worker),
@@ -229,7 +247,7 @@ def _trainer(
             placement_strategy=resources.placement,
         ),
         run_config=ray.train.RunConfig(
-            name=f"{setting.suite}-group-{group}",
+            name=f"{suite.name}-group-{config['group']}",
             storage_path=store.location("ray"),
             # The desk counts losses by piece of work; the group itself may always come back.
             failure_config=ray.train.FailureConfig(max_failures=-1),

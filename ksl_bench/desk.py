@@ -7,11 +7,11 @@ queue: what is finished is in the store.
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Hashable, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 from ksl_bench.benchmark import Event
-from ksl_bench.pack import Pack, pack_group
+from ksl_bench.pack import Pack, take_together
 from ksl_bench.plan import Setting, Work
 from ksl_bench.worker import Outcome
 
@@ -90,7 +90,8 @@ class Desk:
             return "leave"
         if not self._queue:
             return "wait"
-        works = self._together()
+        idle = sum(not self._held.get(member) for member in self._members)
+        works = take_together(self._queue, self._setting, self._alone, groups=idle)
         self._held[group] = {work.key: work for work in works}
         for work in works:
             self._attempts[work.key] = self._attempts.get(work.key, 0) + 1
@@ -98,26 +99,7 @@ class Desk:
         if len(works) == 1:
             return works[0]
         self._packs.add(group)
-        return Pack(tuple(works))
-
-    def _together(self) -> list[Work]:
-        """Take the first work off the queue, and those that may be packed with it: this group's share."""
-        first = self._queue.popleft()
-        wanted = self._group_of(first)
-        if wanted is None or self._setting is None:
-            return [first]
-        alike = [work for work in self._queue if self._group_of(work) == wanted]
-        idle = sum(not self._held.get(group) for group in self._members)
-        share = -(-(1 + len(alike)) // max(1, idle))
-        taken = alike[: min(self._setting.pack, share) - 1]
-        for work in taken:
-            self._queue.remove(work)
-        return [first, *taken]
-
-    def _group_of(self, work: Work) -> Hashable | None:
-        if self._setting is None or work.key in self._alone:
-            return None
-        return pack_group(work, self._setting)
+        return Pack(works)
 
     def done(self, group: int, outcome: Outcome) -> None:
         """Take a group's word for how its work ended; the first of several ranks counts."""

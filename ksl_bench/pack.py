@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable
+from collections import deque
+from collections.abc import Container, Hashable
 from dataclasses import dataclass
 
 from ksl_bench.methods import build_method
@@ -43,3 +44,32 @@ def pack_group(work: Work, setting: Setting) -> Hashable | None:
     if train.precision != "fp32" or train.gradient_checkpointing:
         return None
     return work.task, train.model_dump_json(exclude=OWN)
+
+
+def take_together(
+    queue: deque[Work], setting: Setting | None, alone: Container[str], *, groups: int = 1
+) -> tuple[Work, ...]:
+    """Take the first work off a queue, and those that may be packed with it.
+
+    Args:
+        queue: Not empty; what stays keeps its order.
+        setting: Says what may be packed; nothing is where none is given.
+        alone: Keys of works that are not packed (again).
+        groups: That have nothing to do: what could be one pack is shared among them.
+    """
+
+    def group_of(work: Work) -> Hashable | None:
+        if setting is None or work.key in alone:
+            return None
+        return pack_group(work, setting)
+
+    first = queue.popleft()
+    wanted = group_of(first)
+    if wanted is None or setting is None:
+        return (first,)
+    alike = [work for work in queue if group_of(work) == wanted]
+    share = -(-(1 + len(alike)) // max(1, groups))
+    taken = alike[: min(setting.pack, share) - 1]
+    for work in taken:
+        queue.remove(work)
+    return (first, *taken)

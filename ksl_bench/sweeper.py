@@ -111,7 +111,7 @@ def _search(
                 trials,
                 pool,
                 store=store,
-                width=TRIALS_A_GROUP * groups,
+                width=max(TRIALS_A_GROUP, base.setting.pack) * groups,
                 on_event=lambda event: None,
                 on_trial=told,
             )

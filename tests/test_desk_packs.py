@@ -1,14 +1,17 @@
 """The desk and packs: what goes out together, and alone when a pack broke."""
 
 from dataclasses import replace
+from types import SimpleNamespace
 
 import pytest
 
+from ksl_bench import cluster
 from ksl_bench.desk import Desk
 from ksl_bench.models import find_model
 from ksl_bench.pack import Pack, pack_group
 from ksl_bench.plan import make_plan
 from ksl_bench.suite import load_suite
+from ksl_bench.training.loop import Worker
 from ksl_bench.worker import Outcome
 
 SMALL = ["task.train_size=8", "task.devtest_size=2", "resources.pack=4"]
@@ -123,3 +126,73 @@ def test_learning_rates_may_differ_and_lengths_may_not(plan):
 def test_packing_is_no_part_of_what_a_state_is(plan):
     alone = planned("seeds=[0, 1]", "resources.pack=1")
     assert alone.works.keys() == plan.works.keys()
+
+
+class Remote:
+    """An actor's methods as Ray has them, done at once."""
+
+    def __init__(self, actor):
+        self._actor = actor
+
+    def __getattr__(self, name):
+        return SimpleNamespace(remote=getattr(self._actor, name))
+
+
+class Builder:
+    """Ends the first state of a pack, then does as told."""
+
+    worker = Worker()
+
+    def __init__(self, error):
+        self.error = error
+
+    def build_pack(self, pack, report_of, tell):
+        tell(Outcome(pack.keys[0], "finished"))
+        report_of(pack.keys[0])({"step": 1})
+        if self.error is not None:
+            raise self.error
+        for key in pack.keys[1:]:
+            tell(Outcome(key, "diverged", "the loss is nan at step 4"))
+
+    def build(self, work, report):
+        return Outcome(work.key, "finished")
+
+
+@pytest.fixture
+def worker_group(plan, monkeypatch):
+    """Return a desk that holds four states, and what a group does with what it is handed."""
+    monkeypatch.setattr(cluster.ray, "get", lambda answer: answer)
+    desk = open_desk(plan, states(plan, "ks_partial_k18", "ks_partial_k4"))
+    return desk, lambda error: cluster._build(Builder(error), desk.next(0), Remote(desk), 0)
+
+
+def outcomes_of(desk):
+    return [event.outcome.status for event in desk.events() if event.outcome is not None]
+
+
+def test_a_group_tells_how_each_state_of_a_pack_ended(worker_group):
+    desk, work = worker_group
+    work(None)
+    assert outcomes_of(desk) == ["finished", "diverged", "diverged", "diverged"]
+    assert desk.next(0) == "wait"
+
+
+def test_a_group_goes_on_after_a_pack_that_failed(worker_group):
+    desk, work = worker_group
+    work(RuntimeError("broken"))
+    assert outcomes_of(desk) == ["finished"]
+    for _ in range(3):
+        work(None)
+    assert outcomes_of(desk) == ["finished"] * 3
+    assert desk.next(0) == "wait"
+
+
+def test_a_group_that_ran_out_of_memory_in_a_pack_ends_and_the_states_are_replayed(worker_group):
+    desk, work = worker_group
+    with pytest.raises(MemoryError):
+        work(MemoryError())
+    desk.arrive(0, "worker 1")
+    assert outcomes_of(desk) == ["finished"]
+    for _ in range(3):
+        work(None)
+    assert outcomes_of(desk) == ["finished"] * 3

@@ -116,6 +116,7 @@ def test_all_problems_are_reported_together_each_with_its_path():
         ("train.micro_batch_size=5", "global_batch_size=16 is not a multiple of"),
         ("train.precision=bf16", "bf16 needs resources.zero_stage >= 1"),
         ("train.precision=fp16", "train.precision: must be 'fp32' or 'bf16', got 'fp16'"),
+        ("resources.pack=0", "resources.pack: must be >= 1, got 0"),
         ("resources.zero_stage=4", "resources.zero_stage: must be 0, 1, 2 or 3, got 4"),
         ("train", "must be path=value"),
     ],

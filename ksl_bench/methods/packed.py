@@ -5,7 +5,8 @@ Shapes: B batch, L length, V vocabulary, D model width, K rows of a ticket, T tr
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -41,10 +42,10 @@ class PackedRows(nn.Module):
             torch.zeros(len(rows_K), embedding.embedding_dim).to(weight) for rows_K in token_ids
         )
         self.trials_B: Tensor | None = None
-        """Whose rows each example of the next batch is looked up in, int64."""
+        """Whose rows each example of the next batch is looked up in, int64, shape (B,)."""
 
     def forward(self, input_ids_BL: Tensor) -> Tensor:
-        """Look up (B, L) ids; return (B, L, D)."""
+        """Look up (B, L) ids, each example's in the rows of its trial; return (B, L, D)."""
         assert self.trials_B is not None, "whose examples these are was not said"
         hidden_BLD: Tensor = self.embedding(input_ids_BL)
         slots = self.slots_TV[self.trials_B[:, None], input_ids_BL].flatten()
@@ -58,9 +59,16 @@ class PackedRows(nn.Module):
 def attach_packed(model: PreTrainedModel, tickets: Sequence[Ticket]) -> tuple[PackedRows, str]:
     """Freeze a model and wrap its input embedding for several tickets.
 
+    Args:
+        model: The base model, nothing attached; it is changed.
+        tickets: Of the trials, rows of the input embedding.
+
     Returns:
         The wrapper, and the embedding's name: a trial's change is the parameter `<name>.delta_KD` of the
         same run alone.
+
+    Raises:
+        MethodError: If a ticket names a row that the model does not have.
     """
     freeze(model)
     scope = find_scope(model, INPUT_EMBEDDING)
@@ -69,3 +77,21 @@ def attach_packed(model: PreTrainedModel, tickets: Sequence[Ticket]) -> tuple[Pa
     packed = PackedRows(embedding, [scope.parts(one.token_ids)[0].rows_K for one in tickets])
     model.set_submodule(name, packed)
     return packed, name
+
+
+def has_dropout(model: PreTrainedModel) -> bool:
+    """Tell whether a model draws at random while it is trained; in doubt it does.
+
+    Models pass rates on to functions, so that no module shows them: the configuration's fields count, too.
+    """
+    layers = any(isinstance(one, nn.Dropout) and one.p > 0 for one in model.modules())
+    return layers or _names_a_rate(model.config.to_dict())
+
+
+def _names_a_rate(fields: Mapping[str, Any]) -> bool:
+    return any(
+        _names_a_rate(value)  # the part of a larger model that reads text
+        if isinstance(value, dict)
+        else isinstance(value, (int, float)) and value > 0 and ("drop" in name or "jitter" in name)
+        for name, value in fields.items()
+    )

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from ksl_bench import measure
 from ksl_bench.pack import Pack
 from ksl_bench.plan import Setting, Work
@@ -36,11 +38,24 @@ class Builder:
             return build_ticket(self._warm, work)
         return build_evaluation(self._warm, work, report)
 
-    def build_pack(self, pack: Pack, report_of: ReportOf) -> list[Outcome]:
+    def build_pack(
+        self,
+        pack: Pack,
+        report_of: ReportOf = lambda key: lambda progress: None,
+        tell: Callable[[Outcome], None] = lambda outcome: None,
+    ) -> list[Outcome]:
         """Make several states together; a collective call.
+
+        Args:
+            pack: The states.
+            report_of: By key: told how far that state is.
+            tell: Told of each outcome once it is certain: what breaks later does not undo it.
 
         Raises:
             Exception: Whatever went wrong with the pack as a whole.
         """
-        measure.reset_peak_memory(self.worker.device)
-        return build_pack(self._warm, pack, report_of)
+        outcomes = []
+        for outcome in build_pack(self._warm, pack, report_of):
+            tell(outcome)
+            outcomes.append(outcome)
+        return outcomes

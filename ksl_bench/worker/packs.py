@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
-from torch import nn
-
+from ksl_bench import measure
 from ksl_bench.data.batching import padding_id
 from ksl_bench.methods.packed import attach_packed
 from ksl_bench.pack import Pack
+from ksl_bench.plan import Work
 from ksl_bench.training.checkpoints import StoredCheckpoints
 from ksl_bench.training.packed import PackedRun, PackedTrial
 from ksl_bench.worker.outcome import Outcome, Report
@@ -20,67 +20,73 @@ from ksl_bench.worker.warm import Warm
 ReportOf = Callable[[str], Report]
 """By key: told how far that state is."""
 
+Begun = tuple[Work, StoredCheckpoints]
+"""A state, and what there is of it."""
 
-def build_pack(warm: Warm, pack: Pack, report_of: ReportOf) -> list[Outcome]:
+
+def build_pack(warm: Warm, pack: Pack, report_of: ReportOf) -> Iterator[Outcome]:
     """Train several tickets in one batch and write what each became; a collective call.
 
-    A model with dropout draws other masks for an example that is not alone in its batch: there the
-    states are made one by one.
+    A pack walks in step, so states with checkpoints of different steps are no pack. A model with dropout
+    draws other masks for an example that is not alone in its batch: there all are made one by one.
+
+    Yields:
+        How each state ended, once it is written.
     """
-    works, train = pack.works, pack.works[0].baseline.train
-    model = warm.model(train.precision)
-    if has_dropout(model):
-        return [build_state(warm, work, report_of(work.key)) for work in works]
+    alone = warm.has_dropout(pack.works[0].baseline.train.precision)
+    by_step: dict[int, list[Begun]] = {}
+    for work in pack.works:
+        begun = StoredCheckpoints(warm.store, work.key, warm.worker)
+        by_step.setdefault(begun.step(), []).append((work, begun))
+    for members in by_step.values():
+        if not alone and len(members) > 1:
+            measure.reset_peak_memory(warm.worker.device)
+            yield from _build_together(warm, members, report_of)
+            continue
+        for work, _ in members:
+            measure.reset_peak_memory(warm.worker.device)
+            yield build_state(warm, work, report_of(work.key))
+
+
+def _build_together(warm: Warm, members: Sequence[Begun], report_of: ReportOf) -> Iterator[Outcome]:
+    works = [work for work, _ in members]
+    train = works[0].baseline.train
     tickets = [warm.read_ticket(work.ticket_key, train.precision) for work in works]
     found = [one for one in tickets if one is not None]
     assert len(found) == len(works), "partial tuning needs a ticket"
+    model = warm.model(train.precision)
+    base = sum(one.numel() for one in model.parameters())
     packed, name = attach_packed(model, found)
+    rows = [delta_KD.numel() for delta_KD in packed.deltas]
     examples = warm.encoded(works[0].task, train.max_seq_length)
-    total = sum(one.numel() for one in model.parameters())
-    mine = [delta.numel() for delta in packed.deltas]
     steps = train.total_steps(examples=len(examples))
-    checkpoints = [StoredCheckpoints(warm.store, work.key, warm.worker) for work in works]
-    same = len({one.step() for one in checkpoints}) == 1
     logs = [
-        StepLog(warm.store, work.key, steps, one.step() if same else 0, report_of(work.key))
-        for work, one in zip(works, checkpoints, strict=True)
+        StepLog(warm.store, work.key, steps, begun.step(), report_of(work.key))
+        for work, begun in members
     ]
     trials = [
-        PackedTrial(
-            work.baseline.train, work.seed, one, log if warm.worker.leads else lambda metrics: None
-        )
-        for work, one, log in zip(works, checkpoints, logs, strict=True)
+        PackedTrial(work.baseline.train, work.seed, begun, log if warm.worker.leads else _not_told)
+        for (work, begun), log in zip(members, logs, strict=True)
     ]
     pad_id = padding_id(warm.tokenizer)
     run = PackedRun(model, packed, name, examples, trials, pad_id=pad_id, worker=warm.worker)
     ended = run.train()
     peaks = warm.peaks()
-    if not warm.worker.leads:
-        return [
-            Outcome(work.key, one.status, one.reason)
-            for work, one in zip(works, ended, strict=True)
-        ]
     together: dict[str, Any] = {"trials": len(works), "seconds": sum(log.seconds for log in logs)}
-    outcomes = []
     for number, work in enumerate(works):
+        if not warm.worker.leads:
+            yield Outcome(work.key, ended[number].status, ended[number].reason)
+            continue
         trained = Trained(
             outcome=ended[number],
             ticket=found[number],
-            parameters={"trainable": mine[number], "total": total - sum(mine) + mine[number]},
+            parameters={"trainable": rows[number], "total": base + rows[number]},
             steps=steps,
             peaks=peaks,
             log=logs[number],
         )
-        outcomes.append(write_state(warm, work, trained, pack=together))
-    return outcomes
+        yield write_state(warm, work, trained, pack=together)
 
 
-def has_dropout(model: nn.Module) -> bool:
-    """Tell whether a model draws masks while it is trained."""
-    layers = any(isinstance(one, nn.Dropout) and one.p > 0 for one in model.modules())
-    named = model.config.to_dict()  # type: ignore[union-attr,operator]
-    return layers or any(
-        isinstance(value, (int, float)) and value > 0
-        for field, value in named.items()
-        if "dropout" in field or field.endswith("_pdrop")
-    )
+def _not_told(metrics: Any) -> None:
+    """Stand in for the log where another rank keeps it."""

@@ -17,6 +17,7 @@ from ksl_bench.data.batching import Encoded
 from ksl_bench.lottery.ticket import Ticket, matrix_digest
 from ksl_bench.methods import build_method
 from ksl_bench.methods.base import is_tied
+from ksl_bench.methods.packed import has_dropout
 from ksl_bench.methods.scope import Scope, find_scope
 from ksl_bench.models import load_model, load_tokenizer, tokenizer_digest
 from ksl_bench.plan import Setting
@@ -52,6 +53,10 @@ class Warm:
     def is_tied(self, precision: Precision) -> bool:
         """Tell whether the base model ties its embeddings."""
         return is_tied(self._pristine(precision))
+
+    def has_dropout(self, precision: Precision) -> bool:
+        """Tell whether the base model draws at random while it is trained."""
+        return has_dropout(self._pristine(precision))
 
     @property
     def tokenizer(self) -> PreTrainedTokenizerBase:

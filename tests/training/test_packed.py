@@ -58,7 +58,7 @@ def alone(make_llama, make_ticket, number, *, kept=None, **fields):
     return run.train(kept, log.append), [one.loss for one in log], kept
 
 
-def pack(make_llama, make_ticket, *, kept=None, after_step_of_second=None, **fields):
+def pack(make_llama, make_ticket, *, kept=None, after_step_of_second=None, own=None, **fields):
     model = make_llama()
     packed, name = attach_packed(model, [make_ticket(one) for one in TICKETS])
     logs, kept = [[], [], []], kept or [Kept(), Kept(), Kept()]
@@ -70,11 +70,37 @@ def pack(make_llama, make_ticket, *, kept=None, after_step_of_second=None, **fie
 
     on_step = [logs[0].append, second, logs[2].append]
     trials = [
-        PackedTrial(spec(RATES[number], **fields), SEEDS[number], kept[number], on_step[number])
-        for number in range(3)
+        PackedTrial(spec(RATES[number], **one), SEEDS[number], kept[number], on_step[number])
+        for number, one in enumerate(own or [fields] * 3)
     ]
     run = PackedRun(model, packed, name, EXAMPLES, trials, pad_id=0, worker=Worker())
     return run.train(), [[one.loss for one in log] for log in logs], kept
+
+
+OWN = [
+    {"schedule": "cosine", "weight_decay": 0.1},
+    {"schedule": "constant", "warmup_ratio": 0.5, "max_gradient_norm": 0.01},
+    {"warmup_ratio": 0.0, "max_gradient_norm": 0.1},
+]
+"""What each of the three trials may have for itself."""
+
+
+def test_each_trial_has_its_own_schedule_decay_and_bound(make_llama, make_ticket):
+    outcomes, losses, _ = pack(make_llama, make_ticket, own=OWN)
+    for number, fields in enumerate(OWN):
+        wanted, one_by_one, _ = alone(make_llama, make_ticket, number, **fields)
+        assert losses[number] == pytest.approx(one_by_one, abs=1e-5)
+        for name, value in wanted.state.items():
+            torch.testing.assert_close(outcomes[number].state[name], value, atol=1e-5, rtol=1e-4)
+
+
+def test_the_side_that_is_read_alone_changes_in_a_tied_model(make_llama, make_ticket):
+    def tied():
+        return make_llama(tied=True)
+
+    _, losses, _ = pack(tied, make_ticket)
+    for number in range(3):
+        assert losses[number] == pytest.approx(alone(tied, make_ticket, number)[1], abs=1e-5)
 
 
 @pytest.mark.parametrize("fields", [{}, {"max_gradient_norm": 0.01}, {"weight_decay": 0.1}])

@@ -6,6 +6,7 @@ import pytest
 import torch
 from safetensors.torch import load
 
+from ksl_bench.benchmark import Execution, InProcessPool
 from ksl_bench.models import find_model
 from ksl_bench.pack import Pack
 from ksl_bench.plan import make_plan
@@ -13,8 +14,8 @@ from ksl_bench.store import Store
 from ksl_bench.suite import load_suite
 from ksl_bench.training.engine import import_deepspeed, join_process_group
 from ksl_bench.training.loop import Worker
-from ksl_bench.worker import Builder
-from ksl_bench.worker.packs import has_dropout
+from ksl_bench.worker import Builder, packs
+from ksl_bench.worker.warm import Warm
 
 CHANGES = [
     "task.train_size=32", "task.devtest_size=2", "train.steps=6", "train.checkpoint_every_steps=2",
@@ -37,7 +38,7 @@ def make(plan, store, *, together):
             builder.build(work)
     works = tuple(work for work in plan.works.values() if work.kind == "state")
     if together:
-        return works, builder.build_pack(Pack(works), lambda key: lambda progress: None)
+        return works, builder.build_pack(Pack(works))
     return works, [builder.build(work) for work in works]
 
 
@@ -68,8 +69,105 @@ def test_a_pack_makes_the_states_that_are_made_alone(plan, tmp_path):
         assert packed.newest_checkpoint(work.key) is None
 
 
-def test_a_model_that_draws_masks_is_noticed(make_llama):
-    assert not has_dropout(make_llama())
-    model = make_llama()
-    model.config.attention_dropout = 0.1
-    assert has_dropout(model)
+@pytest.fixture
+def builder(plan, tmp_path):
+    """A worker with all tickets made, and nothing trained."""
+    import_deepspeed()
+    join_process_group()
+    builder = Builder(plan.setting, Store(str(tmp_path / "store")), Worker())
+    for work in plan.works.values():
+        if work.kind == "ticket":
+            builder.build(work)
+    return builder
+
+
+@pytest.fixture
+def store(builder, tmp_path):
+    return Store(str(tmp_path / "store"))
+
+
+@pytest.fixture
+def works(plan):
+    return tuple(work for work in plan.works.values() if work.kind == "state")
+
+
+def break_packs(monkeypatch, error, *, after_training=True):
+    """Let what is trained together never be written, or never be trained."""
+    name = "write_state" if after_training else "PackedRun"
+
+    def fail(*_, **__):
+        raise error
+
+    monkeypatch.setattr(packs, name, fail)
+
+
+def test_states_of_a_pack_that_broke_go_on_alone_from_its_checkpoints(
+    plan, builder, store, works, monkeypatch
+):
+    break_packs(monkeypatch, RuntimeError("broken"))
+    with pytest.raises(RuntimeError, match="broken"):
+        builder.build_pack(Pack(works))
+    assert [store.newest_checkpoint(work.key) for work in works] == [4] * 4
+    assert [store.record("state", work.key) for work in works] == [None] * 4
+    steps = []
+    outcomes = [builder.build(work, lambda one: steps.append(one["step"])) for work in works]
+    assert [one.status for one in outcomes] == ["finished"] * 4
+    assert min(steps) == 5
+    fresh = Builder(plan.setting, store, Worker())
+    for work in works:
+        resumed = store.record("state", work.key)["losses"]["last"]
+        fresh.build(work)
+        assert resumed == pytest.approx(store.record("state", work.key)["losses"]["last"], abs=1e-5)
+
+
+def test_states_with_other_checkpoints_are_no_pack(builder, store, works, monkeypatch):
+    with monkeypatch.context() as patched:
+        break_packs(patched, RuntimeError("broken"))
+        with pytest.raises(RuntimeError, match="broken"):
+            builder.build_pack(Pack(works[:2]))
+    first = {}
+    told = []
+    outcomes = builder.build_pack(
+        Pack(works),
+        lambda key: lambda one: first.setdefault(key, one["step"]),
+        told.append,
+    )
+    assert told == outcomes
+    assert [first[work.key] for work in works] == [5, 5, 1, 1]
+    assert [store.record("state", work.key)["pack"]["trials"] for work in works] == [2] * 4
+
+
+def test_a_model_with_dropout_is_trained_one_by_one(builder, store, works, monkeypatch):
+    monkeypatch.setattr(Warm, "has_dropout", lambda *_: True)
+    outcomes = builder.build_pack(Pack(works))
+    assert [one.status for one in outcomes] == ["finished"] * 4
+    assert [store.record("state", work.key)["pack"] for work in works] == [None] * 4
+
+
+def test_a_pack_in_process_is_made_together(plan, tmp_path):
+    import_deepspeed()
+    store = Store(str(tmp_path))
+    tally = Execution(plan, store).run(InProcessPool(plan, store))
+    assert tally.complete
+    records = [
+        store.record("state", key) for key, work in plan.works.items() if work.kind == "state"
+    ]
+    assert [one["pack"]["trials"] for one in records] == [4] * 4
+
+
+@pytest.mark.parametrize("error", [RuntimeError("broken"), MemoryError()])
+@pytest.mark.parametrize("after_training", [True, False])
+def test_a_pack_that_breaks_in_process_is_replayed_singly(
+    plan, tmp_path, monkeypatch, error, after_training
+):
+    import_deepspeed()
+    break_packs(monkeypatch, error, after_training=after_training)
+    store = Store(str(tmp_path))
+    events = []
+    tally = Execution(plan, store).run(InProcessPool(plan, store), events.append)
+    assert tally.complete
+    for key, work in plan.works.items():
+        if work.kind == "state":
+            mine = [event.kind for event in events if event.key == key]
+            assert mine == ["started", "started", "done"]
+            assert store.record("state", key)["pack"] is None
