@@ -33,7 +33,7 @@ ORDER = [
     ["space"],
     ["worker", "estimate", "tickets", "audit"],
     ["benchmark"],
-    ["desk", "leaderboard", "display", "sharing", "trials"],
+    ["cleaning", "desk", "leaderboard", "display", "sharing", "trials"],
     ["cluster", "jobs"],
     ["sweep"],
     ["tracking"],

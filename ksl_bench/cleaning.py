@@ -1,0 +1,197 @@
+"""What may go from a store: nothing that a suite's last plan names, nothing that someone works on.
+
+Shown before it is deleted. What goes:
+
+- states, tickets and evaluations that no stored plan names, of suites that changed since; those younger
+  than a day stay, for a sweep names its trials only when it ends;
+- with an age, those of plans that have not been run for so long (a retention rule for scheduled sweeps), and
+  the plans themselves;
+- what was set aside as broken;
+- checkpoints beside a finished state, and what Ray and Tune left a day ago.
+"""
+
+from __future__ import annotations
+
+import re
+import time
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from typing import Any
+
+from ksl_bench.store import Store
+from ksl_bench.store.layout import FOLDERS, KEY, body_path, plan_path, record_path
+from ksl_bench.store.listing import Entry
+
+DAY = 86_400.0
+GRACE_DAYS = 1.0
+BROKEN = re.compile(r"\.corrupt-\d+(/|$)")
+CHAIN = (
+    ("source_state", "state"),
+    ("ticket", "ticket"),
+    ("state", "state"),
+    ("evaluation", "evaluation"),
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Waste:
+    """Something that may go."""
+
+    path: str
+    """Below the root; a file or a folder."""
+    reason: str
+    bytes: int
+    modified: float | None
+    """When the last of it was written, seconds since the epoch; None where the storage does not tell."""
+
+
+def find_waste(
+    store: Store, *, older_than_days: float | None = None, now: float | None = None
+) -> list[Waste]:
+    """Look for what may go.
+
+    Args:
+        store: What is cleaned.
+        older_than_days: Also what belongs only to plans that were last written so long ago.
+        now: Seconds since the epoch; the clock's where none is given.
+
+    Returns:
+        By path, no part of another.
+    """
+    entries = store.files.listing()
+    now = time.time() if now is None else now
+    written = {entry.path: entry.modified for entry in entries}
+    sizes = _Sizes(entries)
+    old = {
+        name
+        for name in store.plans()
+        if older_than_days is not None
+        and (at := written.get(plan_path(name))) is not None
+        and now - at > older_than_days * DAY
+    }
+    wanted = {
+        key for name in store.plans() if name not in old for key in _named(store.read_plan(name))
+    }
+    waste = [
+        sizes.waste(plan_path(name), f"plan not run for {older_than_days:g} days")
+        for name in sorted(old)
+    ]
+    waste += [
+        one
+        for one in [*_unnamed(entries, sizes, wanted), *_of_ray(entries, sizes)]
+        if one.modified is not None and now - one.modified > GRACE_DAYS * DAY
+    ]
+    waste += _leftovers(store, entries, sizes, wanted)
+    found = {one.path: one for one in waste}
+    return [one for path, one in sorted(found.items()) if not _inside(path, found)]
+
+
+def remove_waste(store: Store, waste: Iterable[Waste]) -> int:
+    """Remove what was found, each artifact's record first; return the bytes.
+
+    An artifact that someone works on by now stays.
+    """
+    gone = 0
+    for one in waste:
+        key = next((part for part in re.split(r"[/.]", one.path) if KEY.fullmatch(part)), None)
+        if key is not None and store.leases.take(key) is not None:
+            continue
+        try:
+            for record in _records(one.path):
+                store.files.remove(record)
+            store.files.remove(one.path)
+            gone += one.bytes
+        finally:
+            if key is not None:
+                store.leases.give_back(key)
+    return gone
+
+
+def _named(plan: dict[str, Any] | None) -> Iterator[tuple[str, str]]:
+    """Yield kind and key of every artifact that a plan names."""
+    for row in (plan or {}).get("rows", []):
+        for field, kind in CHAIN:
+            if row[field] is not None:
+                yield kind, row[field]
+
+
+def _unnamed(entries: list[Entry], sizes: _Sizes, wanted: set[tuple[str, str]]) -> list[Waste]:
+    """Return artifacts that no plan names."""
+    found = []
+    for kind, folder in FOLDERS.items():
+        keys = {
+            name
+            for entry in entries
+            if entry.path.startswith(f"{folder}/")
+            and KEY.fullmatch(name := re.split(r"[/.]", entry.path)[1])
+        }
+        for key in sorted(keys):
+            if (kind, key) not in wanted:
+                found.append(sizes.waste(body_path(kind, key), f"{kind} that no plan names"))
+                if kind == "ticket":
+                    found.append(sizes.waste(record_path(kind, key), "its record"))
+    return found
+
+
+def _leftovers(
+    store: Store, entries: list[Entry], sizes: _Sizes, wanted: set[tuple[str, str]]
+) -> list[Waste]:
+    """Return what was set aside, checkpoints of finished states, and what Ray left."""
+    roots = {
+        entry.path[: match.end(0)].rstrip("/")
+        for entry in entries
+        if (match := BROKEN.search(entry.path))
+    }
+    found = [sizes.waste(path, "set aside as broken") for path in sorted(roots)]
+    under_way = {
+        entry.path.split("/")[1]
+        for entry in entries
+        if re.match(r"states/\w+/checkpoints/", entry.path)
+    }
+    found += [
+        sizes.waste(f"states/{key}/checkpoints", "checkpoints of a finished state")
+        for key in sorted(under_way)
+        if ("state", key) in wanted and store.is_finished("state", key)
+    ]
+    return found
+
+
+def _of_ray(entries: list[Entry], sizes: _Sizes) -> list[Waste]:
+    """Return what Ray and Tune left; young, it may be of a run under way."""
+    tops = {entry.path.split("/")[0] for entry in entries}
+    return [
+        sizes.waste(name, "what Ray left; it is no memory of anything")
+        for name in ("ray", "tune")
+        if name in tops
+    ]
+
+
+class _Sizes:
+    """Bytes and time of every file and folder of a listing, counted once."""
+
+    def __init__(self, entries: Iterable[Entry]) -> None:
+        self._found: dict[str, tuple[int, float | None]] = {}
+        for entry in entries:
+            parts = entry.path.split("/")
+            for length in range(1, len(parts) + 1):
+                path = "/".join(parts[:length])
+                size, last = self._found.get(path, (0, None))
+                times = [one for one in (last, entry.modified) if one is not None]
+                self._found[path] = size + entry.bytes, max(times, default=None)
+
+    def waste(self, path: str, reason: str) -> Waste:
+        size, modified = self._found.get(path, (0, None))
+        return Waste(path, reason, size, modified)
+
+
+def _inside(path: str, found: dict[str, Waste]) -> bool:
+    parts = path.split("/")
+    return any("/".join(parts[:length]) in found for length in range(1, len(parts)))
+
+
+def _records(path: str) -> list[str]:
+    """Return the record in an artifact's folder: without it the rest does not count."""
+    folder, _, key = path.partition("/")
+    if not KEY.fullmatch(key):
+        return []
+    return [record_path(kind, key) for kind, name in FOLDERS.items() if name == folder]

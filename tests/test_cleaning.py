@@ -1,0 +1,101 @@
+"""What may go from a store, and what must stay."""
+
+import json
+import time
+
+import pytest
+
+from ksl_bench.cleaning import DAY, find_waste, remove_waste
+from ksl_bench.store import Store, key_of
+
+NOBODYS = "nobody's"
+LATER = time.time() + 2 * DAY
+
+
+def key(name):
+    return key_of({"name": name})
+
+
+@pytest.fixture
+def store(tmp_path):
+    """Two suites that share a state, an artifact of neither, a broken one, leftovers of Ray."""
+    store = Store(str(tmp_path / "store"))
+    for name in ("shared", "own", NOBODYS):
+        store.finish("state", key(name), {"cost": {}}, {"state.safetensors": b"x" * 1000})
+        store.finish("evaluation", key(name), {}, {"outputs.jsonl": b"{}\n"})
+        store.finish("ticket", key(name), {}, {"ticket": b"t"})
+    store.write_checkpoint(key("shared"), 5, {"state.safetensors": b"c" * 100})
+    store.write_checkpoint(key("under way"), 5, {"state.safetensors": b"c" * 100})
+    for suite, names in (("one", ["shared"]), ("two", ["shared", "own", "under way"])):
+        rows = [
+            {"state": key(n), "ticket": key(n), "evaluation": key(n), "source_state": None}
+            for n in names
+        ]
+        store.write_plan(suite, {"rows": rows})
+    broken = tmp_path / f"store/evaluations/{key('own')}.corrupt-1"
+    broken.mkdir()
+    (broken / "outputs.jsonl").write_text("x")
+    (tmp_path / "store/ray/run").mkdir(parents=True)
+    (tmp_path / "store/ray/run/state").write_text("x")
+    return store
+
+
+def paths(waste):
+    return {one.path for one in waste}
+
+
+def test_what_no_plan_names_goes_and_the_rest_stays(store):
+    waste = find_waste(store, now=LATER)
+    assert paths(waste) == {
+        f"states/{key(NOBODYS)}",
+        f"evaluations/{key(NOBODYS)}",
+        f"tickets/{key(NOBODYS)}.safetensors",
+        f"tickets/{key(NOBODYS)}.json",
+        f"evaluations/{key('own')}.corrupt-1",
+        f"states/{key('shared')}/checkpoints",
+        "ray",
+    }
+    assert remove_waste(store, waste) > 1000
+    assert find_waste(store, now=LATER) == []
+    assert store.is_finished("state", key("shared"))
+    assert store.is_finished("ticket", key("own"))
+    assert store.newest_checkpoint(key("under way")) == 5
+    assert store.record("state", key(NOBODYS)) is None
+    assert store.plans() == ["one", "two"]
+
+
+def test_what_is_young_stays_for_a_sweep_under_way_has_no_plan_yet(store):
+    assert not any("states/" + key(NOBODYS) == path for path in paths(find_waste(store)))
+
+
+def test_with_an_age_old_plans_go_with_what_only_they_name(store):
+    now = time.time()
+    waste = find_waste(store, older_than_days=30, now=now + 31 * DAY)
+    assert {"suites/one.json", "suites/two.json"} <= paths(waste)
+    assert f"states/{key('shared')}" in paths(waste)
+    assert not any(path.startswith(f"states/{key('shared')}/") for path in paths(waste))
+    assert "suites/one.json" not in paths(find_waste(store, older_than_days=30, now=now + 29 * DAY))
+
+
+def test_what_someone_works_on_stays(store):
+    other = Store(store.root)
+    other.leases.take(key(NOBODYS))
+    try:
+        remove_waste(store, find_waste(store, now=LATER))
+        assert store.is_finished("state", key(NOBODYS))
+    finally:
+        other.leases.give_back(key(NOBODYS))
+
+
+def test_the_command_shows_first_and_deletes_when_told(ksl, store):
+    shown = ksl("clean", "--storage", store.root)
+    assert shown.returncode == 0
+    assert "nothing was deleted" in shown.stdout
+    assert "set aside as broken" in shown.stdout
+    told = json.loads(ksl("clean", "--storage", store.root, "--json").stdout)
+    assert told["deleted_bytes"] == 0
+    assert f"states/{key('shared')}/checkpoints" in {one["path"] for one in told["waste"]}
+    assert "ray" not in {one["path"] for one in told["waste"]}  # young: perhaps of a run under way
+    done = ksl("clean", "--storage", store.root, "--yes")
+    assert "are free again" in done.stdout
+    assert "nothing may go" in ksl("clean", "--storage", store.root).stdout

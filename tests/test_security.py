@@ -1,0 +1,117 @@
+"""What must not leave this machine, and what must not be let in."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import save_file
+
+from ksl_bench.config import ModelSpec
+from ksl_bench.errors import ConfigError, StorageError
+from ksl_bench.models import TINY_BASE, find_model
+from ksl_bench.store import Store
+from ksl_bench.suite import load_suite
+
+LISTENING = """
+import json, os, sys, time
+from ksl_bench.auth import require_token
+require_token()
+from ksl_bench import cluster
+cluster.connect(None)
+import psutil, ray
+ray.get(ray.remote(lambda: 1).remote())
+family = [psutil.Process(), *psutil.Process().children(recursive=True)]
+mine = {one.pid for one in family}
+listening = [one for one in psutil.net_connections("inet") if one.status == psutil.CONN_LISTEN]
+places = [one.laddr.ip for one in listening if one.pid in mine]
+from ray._private.authentication.authentication_utils import is_token_auth_enabled
+print(json.dumps({"places": places, "token": is_token_auth_enabled()}))
+cluster.disconnect()
+"""
+
+
+def test_what_a_run_starts_listens_on_loopback_only_and_asks_for_a_token(tmp_path):
+    environment = {name: value for name, value in os.environ.items() if not name.startswith("RAY_")}
+    done = subprocess.run(
+        [sys.executable, "-W", "ignore", "-c", LISTENING],
+        capture_output=True, text=True, timeout=120, check=False,
+        env={**environment, "HOME": str(tmp_path)},
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr[-2000:]
+    found = json.loads(done.stdout.splitlines()[-1])
+    assert found["places"]
+    assert {one.removeprefix("::ffff:") for one in found["places"]} <= {"127.0.0.1", "::1"}
+    assert found["token"] is True
+    token = (tmp_path / ".ray/auth_token").read_text().strip()
+    assert token not in done.stdout + done.stderr
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        "name=../../escaped",
+        "name=/etc/cron.d/x",
+        "name=a/b",
+        "conditions={../x: {prompt: explicit}}",
+    ],
+)
+def test_no_name_in_a_suite_leads_out_of_the_storage(change):
+    with pytest.raises(ConfigError):
+        load_suite("quickstart", [change])
+
+
+@pytest.mark.parametrize("name", ["../escaped", "/etc/passwd", "a/b", ".", "..", ""])
+def test_no_plan_is_read_or_written_outside_the_storage(tmp_path, name):
+    store = Store(str(tmp_path / "store"))
+    with pytest.raises(StorageError):
+        store.write_plan(name, {})
+    with pytest.raises(StorageError):
+        store.read_plan(name)
+
+
+def test_set_calls_nothing(tmp_path):
+    """YAML's tags make objects; the safe loader refuses them."""
+    target = tmp_path / "made"
+    with pytest.raises(ConfigError):
+        load_suite("quickstart", [f"name=!!python/object/apply:os.mkdir ['{target}']"])
+    assert not target.exists()
+
+
+def test_a_ticket_is_never_unpickled(ksl, tmp_path):
+    class Evil:
+        def __reduce__(self):
+            return os.mkdir, (str(tmp_path / "made"),)
+
+    torch.save({"rows": Evil()}, tmp_path / "ticket.safetensors")
+    done = ksl("ticket", "show", str(tmp_path / "ticket.safetensors"))
+    assert done.returncode == 2
+    assert not (tmp_path / "made").exists()
+
+
+def test_a_model_folder_without_safetensors_is_refused(ksl, tmp_path):
+    base = Path(find_model(ModelSpec(name_or_path=TINY_BASE)).location)
+    for name in ("config.json", "tokenizer.json", "tokenizer_config.json"):
+        (tmp_path / name).write_bytes((base / name).read_bytes())
+    torch.save({"x": torch.zeros(1)}, tmp_path / "pytorch_model.bin")
+    done = ksl(
+        "run",
+        "quickstart",
+        "--set",
+        f"model.name_or_path={tmp_path}",
+        "--storage",
+        str(tmp_path / "s"),
+    )
+    assert done.returncode == 2
+    assert "safetensors" in done.stderr
+    assert not (tmp_path / "s/states").exists()
+
+
+def test_a_ticket_that_claims_another_file_in_its_header_reads_nothing(ksl, tmp_path):
+    header = {"ksl_bench.ticket": json.dumps({"schema": 1, "base_model": "../../etc/passwd"})}
+    save_file({"values": torch.zeros(1, 1)}, tmp_path / "t.safetensors", metadata=header)
+    done = ksl("ticket", "show", str(tmp_path / "t.safetensors"))
+    assert done.returncode == 2
