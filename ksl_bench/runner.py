@@ -162,6 +162,8 @@ class TrackingThread:
     def _follow(self) -> None:
         # The first call also makes the database, which takes seconds: better now than at the end.
         self._sync()
+        if self._trouble is not None:  # now, not only at the end: someone may start it meanwhile
+            self._tell()
         while not self._stop.wait(SYNC_SECONDS):
             self._sync()
 
@@ -172,8 +174,11 @@ class TrackingThread:
             self._thread.join()
         self._sync()
         if self._trouble is not None:
-            self._console.print(f"MLflow: {self._trouble}", style="yellow", markup=False)
-            self._console.print("Results are complete; later: ksl-bench track --sync", markup=False)
+            self._tell()
+
+    def _tell(self) -> None:
+        self._console.print(f"MLflow: {self._trouble}", style="yellow", markup=False, soft_wrap=True)
+        self._console.print("Results do not need it; later: ksl-bench track --sync", markup=False)
 
 
 def describe_plan(name: str, assignments: Sequence[str], store: Store) -> dict[str, Any]:
