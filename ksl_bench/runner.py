@@ -177,7 +177,9 @@ class TrackingThread:
             self._tell()
 
     def _tell(self) -> None:
-        self._console.print(f"MLflow: {self._trouble}", style="yellow", markup=False, soft_wrap=True)
+        self._console.print(
+            f"MLflow: {self._trouble}", style="yellow", markup=False, soft_wrap=True
+        )
         self._console.print("Results do not need it; later: ksl-bench track --sync", markup=False)
 
 
