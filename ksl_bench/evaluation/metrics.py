@@ -100,6 +100,20 @@ class _Chrf(_PlainScores, CHRF):  # type: ignore[misc]
     pass
 
 
+def make_scorer(metric: str, language: str) -> Any:
+    """Return sacrebleu's scorer of a metric.
+
+    Args:
+        metric: One of METRICS.
+        language: ISO 639-3 code of hypotheses and references, for BLEU's tokenizer.
+    """
+    if metric == "chrf":
+        return _Chrf()
+    if metric == "bleu":
+        return _Bleu(tokenize=_TOKENIZERS.get(language), force=True)
+    return _Bleu(tokenize=metric.removeprefix("spbleu_"), force=True)
+
+
 def score_corpus(
     metric: str,
     hypotheses: Sequence[str],
@@ -120,12 +134,7 @@ def score_corpus(
     Returns:
         The score of the whole corpus, with sacrebleu's bootstrap interval.
     """
-    if metric == "chrf":
-        scorer: Any = _Chrf()
-    elif metric == "bleu":
-        scorer = _Bleu(tokenize=_TOKENIZERS.get(language), force=True)
-    else:
-        scorer = _Bleu(tokenize=metric.removeprefix("spbleu_"), force=True)
+    scorer = make_scorer(metric, language)
     score = scorer.corpus_score(list(hypotheses), [list(references)], n_bootstrap=bootstrap_samples)
     # sacrebleu's interval is centred on the mean of the resamples, which a score of 0 or 100 may miss.
     low, high = score._mean - score._ci, score._mean + score._ci

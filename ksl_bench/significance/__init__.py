@@ -1,0 +1,1 @@
+"""What can be told apart: intervals, paired differences, ranks. Arrays in, numbers out."""
