@@ -85,6 +85,8 @@ class Driver:
 
     def __exit__(self, *_: object) -> None:
         self.kill()
+        self._output.close()
+        self._errors.close()
 
 
 def run(storage: Path, *changes: str, code: int = 0, **where: Any) -> list[dict[str, Any]]:
