@@ -1,12 +1,13 @@
 """Intervals of one system's score and of the difference of two, over seeds and sentences together.
 
-Shapes: R seeds, B resamples.
+Shapes: X systems or pairs at once, R seeds, B resamples.
 """
 
 from __future__ import annotations
 
+from collections.abc import Hashable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 
@@ -22,6 +23,8 @@ from ksl_bench.significance.variances import (
 SpeaksOf = Literal["sentences", "seeds and sentences"]
 
 ALPHA = 0.05
+
+_BLOCK = 200
 
 ROUNDING = 1e-9
 """Points of a metric: a difference of scores below this is the last bits of two sums, not a difference."""
@@ -65,67 +68,108 @@ class Difference:
 
 
 def mean_interval(system: System, *, alpha: float = ALPHA) -> Interval:
-    """Return a system's mean over seeds with its 1 - alpha interval.
+    """Return a system's mean over seeds with its 1 - alpha interval; see `mean_intervals`."""
+    return mean_intervals([system], alpha=alpha)[0]
+
+
+def mean_intervals(systems: Sequence[System], *, alpha: float = ALPHA) -> list[Interval]:
+    """Return the mean over seeds of every system with its 1 - alpha interval.
 
     With one seed, or none, it speaks of the sentences only, and says so.
 
     Source: variance components of a two-way random layout (Searle, Casella and McCulloch 1992, chapter 4) by
         bootstrap (Koehn 2004); t with the degrees of freedom of Satterthwaite 1946.
     """
-    variances = split(system.scores_R, system.resampled_BR, system.resampling.groups)
-    return _interval(float(system.scores_R.mean()), variances, alpha)
+    _check(alpha)
+    found: dict[int, Interval] = {}
+    for places in _alike([(*one.resampled_BR.shape, one.draw.groups) for one in systems]):
+        some = [systems[place] for place in places]
+        scores_XR = np.stack([one.scores_R for one in some])
+        resampled_XBR = np.stack([one.resampled_BR for one in some])
+        variances = split(scores_XR, resampled_XBR, some[0].draw.groups)
+        found.update(zip(places, _intervals(scores_XR.mean(axis=1), variances, alpha), strict=True))
+    return [found[place] for place in range(len(systems))]
 
 
 def difference(first: System, second: System, *, alpha: float = ALPHA) -> Difference:
-    """Return the first system less the second on the same sentences, with its 1 - alpha interval.
+    """Return the first system less the second; see `differences`."""
+    return differences([(first, second)], alpha=alpha)[0]
+
+
+def differences(
+    pairs: Sequence[tuple[System, System]], *, alpha: float = ALPHA
+) -> list[Difference]:
+    """Return for every pair the first system less the second on the same sentences, with its interval.
 
     Seeds are paired where both systems have at least two in common (the others are left out), or where one
     of the systems has one seed only and the other has it, too. A fixed system is paired with every seed. Else
     both means stand, and the variances of their seeds add up.
 
     Args:
-        first: Scored on the same resampling as
-        second: the other.
-        alpha: One less the level of the interval.
+        pairs: Of systems on the same draw.
+        alpha: One less the level of the intervals.
 
     Raises:
-        ValueError: If the two were scored on different resamplings.
+        ValueError: If two were scored on different draws.
     """
-    if first.resampling is not second.resampling:
-        raise ValueError("only systems scored on the same resampling can be compared")
-    groups = first.resampling.groups
-    common = _common_seeds(first, second)
-    if common:
-        gaps_R = _snapped(_scores(first, common) - _scores(second, common))
-        gaps_BR = _snapped(_resampled(first, common) - _resampled(second, common))
-        value, variances = float(gaps_R.mean()), split(gaps_R, gaps_BR, groups)
-    else:
-        value = float(_snapped(first.scores_R.mean() - second.scores_R.mean()))
-        variances = _unpaired(first, second)
-    seeds = () if first.fixed and second.fixed else common
-    return Difference(
-        _interval(value, variances, alpha),
-        float(p_value(value, variances)),
-        float(guarded_p_value(value, variances)),
-        seeds,
-    )
+    _check(alpha)
+    if any(first.draw != second.draw for first, second in pairs):
+        raise ValueError("only systems scored on the same draw can be compared")
+    seeds = [_common_seeds(first, second) for first, second in pairs]
+    # Pairs without common seeds are few; each is one of its kind.
+    shapes = [
+        (len(seeds[place]), first.draw) if seeds[place] else place
+        for place, (first, _) in enumerate(pairs)
+    ]
+    found: dict[int, Difference] = {}
+    for places in _alike(shapes):
+        some = [pairs[place] for place in places]
+        if isinstance(shapes[places[0]], int):
+            values_X, variances = _unpaired(*some[0])
+        else:
+            values_X, variances = _paired(some, [seeds[place] for place in places])
+        intervals = _intervals(values_X, variances, alpha)
+        p_X, guarded_X = p_value(values_X, variances), guarded_p_value(values_X, variances)
+        for place, interval, p, guarded in zip(places, intervals, p_X, guarded_X, strict=True):
+            told = _told(*pairs[place], seeds[place])
+            found[place] = Difference(interval, float(p), float(guarded), told)
+    return [found[place] for place in range(len(pairs))]
 
 
-def _interval(value: float, variances: Variances, alpha: float) -> Interval:
+def _check(alpha: float) -> None:
     if not 0.0 < alpha < 1.0:
         raise ValueError(f"alpha must be between 0 and 1, got {alpha}")
-    half = float(half_width(variances, alpha))
-    return Interval(
-        value=value,
-        low=value - half,
-        high=value + half,
-        degrees_of_freedom=float(variances.degrees_of_freedom),
-        standard_error=float(np.sqrt(variances.total)),
-        seed_variance=float(sum(part for part, _ in variances.seeds)),
-        sentence_variance=float(variances.sentences),
-        interaction_variance=float(variances.interaction),
-        speaks_of="seeds and sentences" if variances.seeds else "sentences",
+
+
+def _alike(shapes: Sequence[Hashable]) -> Iterator[list[int]]:
+    """Yield the places of those that have one shape, so many at once as memory likes."""
+    places: dict[Hashable, list[int]] = {}
+    for place, shape in enumerate(shapes):
+        places.setdefault(shape, []).append(place)
+    for one in places.values():
+        yield from (one[start : start + _BLOCK] for start in range(0, len(one), _BLOCK))
+
+
+def _told(first: System, second: System, seeds: tuple[int, ...]) -> tuple[int, ...]:
+    return () if first.fixed and second.fixed else seeds
+
+
+def _intervals(values_X: Floats, variances: Variances, alpha: float) -> list[Interval]:
+    half_X = half_width(variances, alpha)
+    seeds_X = sum((part for part, _ in variances.seeds), np.zeros_like(values_X))
+    columns = (
+        values_X,
+        values_X - half_X,
+        values_X + half_X,
+        variances.degrees_of_freedom,
+        np.sqrt(variances.total),
+        seeds_X,
+        variances.sentences,
+        variances.interaction,
     )
+    speaks_of: SpeaksOf = "seeds and sentences" if variances.seeds else "sentences"
+    rows: Any = np.stack(columns, axis=-1).tolist()
+    return [Interval(*(*numbers, speaks_of)) for numbers in rows]
 
 
 def _common_seeds(first: System, second: System) -> tuple[int, ...]:
@@ -151,20 +195,30 @@ def _resampled(system: System, seeds: tuple[int, ...]) -> Floats:
     return system.resampled_BR[:, [system.seeds.index(seed) for seed in seeds]]
 
 
-def _unpaired(first: System, second: System) -> Variances:
-    """Add the seeds' variances of both; the sentences stay paired. One seed alone tells of no variance."""
-    groups = first.resampling.groups
-    gap_B1 = (first.resampled_BR.mean(axis=1) - second.resampled_BR.mean(axis=1))[:, None]
-    sentences = split(np.zeros(1), _snapped(gap_B1), groups)
-    each = [split(one.scores_R, one.resampled_BR, groups) for one in (first, second)]
-    if not all(one.seeds for one in each):
-        return sentences
-    return Variances(
-        (*each[0].seeds, *each[1].seeds),
-        sentences.sentences,
-        groups - 1,
-        each[0].interaction + each[1].interaction,
+def _paired(
+    pairs: Sequence[tuple[System, System]], seeds: Sequence[tuple[int, ...]]
+) -> tuple[Floats, Variances]:
+    both = [(*pair, common) for pair, common in zip(pairs, seeds, strict=True)]
+    gaps_XR = np.stack([_scores(one, common) - _scores(two, common) for one, two, common in both])
+    gaps_XBR = np.stack(
+        [_resampled(one, common) - _resampled(two, common) for one, two, common in both]
     )
+    gaps_XR, groups = _snapped(gaps_XR), pairs[0][0].draw.groups
+    return gaps_XR.mean(axis=1), split(gaps_XR, _snapped(gaps_XBR), groups)
+
+
+def _unpaired(first: System, second: System) -> tuple[Floats, Variances]:
+    """Add the seeds' variances of both; the sentences stay paired. One seed alone tells of no variance."""
+    groups = first.draw.groups
+    value_X = _snapped(first.scores_R.mean() - second.scores_R.mean())[None]
+    gap_XB1 = (first.resampled_BR.mean(axis=1) - second.resampled_BR.mean(axis=1))[None, :, None]
+    sentences = split(np.zeros((1, 1)), _snapped(gap_XB1), groups)
+    each = [split(one.scores_R[None], one.resampled_BR[None], groups) for one in (first, second)]
+    if not all(one.seeds for one in each):
+        return value_X, sentences
+    interaction = each[0].interaction + each[1].interaction
+    seeds = (*each[0].seeds, *each[1].seeds)
+    return value_X, Variances(seeds, sentences.sentences, groups - 1, interaction)
 
 
 def _snapped(gaps: Floats) -> Floats:

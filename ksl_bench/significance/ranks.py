@@ -12,7 +12,7 @@ from itertools import combinations
 import numpy as np
 from numpy.typing import ArrayLike
 
-from ksl_bench.significance.intervals import ALPHA, Difference, SpeaksOf, difference
+from ksl_bench.significance.intervals import ALPHA, Difference, SpeaksOf, differences
 from ksl_bench.significance.resampling import Floats, System
 
 
@@ -81,14 +81,14 @@ def rank_systems(systems: Sequence[System], *, alpha: float = ALPHA) -> Ranking:
     apart wrongly is alpha at most.
 
     Args:
-        systems: Scored on one resampling, higher is better, (M,).
+        systems: Scored on one draw, higher is better, (M,).
         alpha: Of the whole family of pairs, and of each pair's interval.
 
     Raises:
-        ValueError: As `difference` does.
+        ValueError: As `differences` does.
     """
     places = list(combinations(range(len(systems)), 2))
-    gaps = [difference(systems[i], systems[j], alpha=alpha) for i, j in places]
+    gaps = differences([(systems[i], systems[j]) for i, j in places], alpha=alpha)
     adjusted_P = holm([gap.guarded_p_value for gap in gaps])
     pairs = tuple(
         Pair(i, j, gap, float(p), _better(i, j, gap, float(p), alpha))

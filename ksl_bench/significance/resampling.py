@@ -12,8 +12,10 @@ depend on each other (Field and Welsh 2007, 10.1111/j.1467-9868.2007.00593.x).
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -27,14 +29,27 @@ SEED = 12345
 """sacrebleu's, so that its draws are ours."""
 
 
+@dataclass(frozen=True, slots=True)
+class Draw:
+    """Which resamples these are: what was scored on one draw can be compared."""
+
+    resamples: int
+    """B."""
+    groups: int
+    """G."""
+    unit: Literal["sentences", "documents"]
+    """What was drawn."""
+    digest: str
+    """Of all counts, 20 hex digits."""
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class Resampling:
     """How often each sentence is in each resample."""
 
     counts_BN: Floats
     """Whole numbers, float64 for the matrix product, (B, N)."""
-    groups: int
-    """G: what was drawn, sentences or documents."""
+    draw: Draw
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -47,8 +62,8 @@ class System:
     """On the whole test set, (R,)."""
     resampled_BR: Floats
     """On every resample, (B, R)."""
-    resampling: Resampling
-    """Shared, as one object, by all systems that are to be compared."""
+    draw: Draw
+    """The same for all systems that are to be compared."""
 
     @property
     def fixed(self) -> bool:
@@ -79,14 +94,15 @@ def resample(
         raise ValueError(f"resamples must be >= 2, got {resamples}")
     index_N = document_index(documents, sentences)
     groups = int(index_N.max(initial=-1)) + 1
+    unit: Literal["sentences", "documents"] = "sentences" if documents is None else "documents"
     if groups < 2:
-        unit = "sentences" if documents is None else "documents"
         raise ValueError(f"resampling needs at least 2 {unit}, got {groups}")
     drawn_BG = np.random.default_rng(seed).choice(groups, size=(resamples, groups), replace=True)
     places_BG = drawn_BG + groups * np.arange(resamples)[:, None]
     counts_BG = np.bincount(places_BG.ravel(), minlength=resamples * groups)
-    counts_BG = counts_BG.reshape(resamples, groups)
-    return Resampling(counts_BG[:, index_N].astype(np.float64), groups)
+    counts_BN = counts_BG.reshape(resamples, groups)[:, index_N]
+    digest = hashlib.sha256(counts_BN.astype("<i4").tobytes()).hexdigest()[:20]
+    return Resampling(counts_BN.astype(np.float64), Draw(resamples, groups, unit, digest))
 
 
 def document_index(documents: Sequence[Hashable] | None, sentences: int) -> NDArray[np.intp]:
@@ -133,4 +149,4 @@ def score_system(
             f"statistics of {len(seeds)} seeds must be {(*expected, 'S')}, got {stats.shape}"
         )
     resampled_RB = score(resampling.counts_BN @ stats)
-    return System(tuple(seeds), score(stats.sum(axis=1)), resampled_RB.T, resampling)
+    return System(tuple(seeds), score(stats.sum(axis=1)), resampled_RB.T, resampling.draw)

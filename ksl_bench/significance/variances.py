@@ -23,6 +23,7 @@ Floats = NDArray[np.float64]
 
 SMALLEST_P = 1e-30
 _DOUBT = 0.25
+_HALVINGS = 36
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -143,7 +144,7 @@ def guarded_p_value(value: ArrayLike, variances: Variances) -> Floats:
     """
     square = np.asarray(value, dtype=np.float64) ** 2
     low, high = np.full(square.shape, np.log(SMALLEST_P)), np.zeros(square.shape)
-    for _ in range(50):
+    for _ in range(_HALVINGS):
         middle = (low + high) / 2.0
         alpha = np.exp(middle)
         needed = sum(part * t_quantile(df, alpha) ** 2 for part, df in variances.parts)

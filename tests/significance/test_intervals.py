@@ -5,7 +5,12 @@ import pytest
 from scipy import stats
 
 from ksl_bench.evaluation.statistics import corpus_scores, sentence_statistics
-from ksl_bench.significance.intervals import difference, mean_interval
+from ksl_bench.significance.intervals import (
+    difference,
+    differences,
+    mean_interval,
+    mean_intervals,
+)
 from ksl_bench.significance.resampling import resample, score_system
 
 N = 80
@@ -151,6 +156,20 @@ def test_an_interval_at_another_level_is_wider():
         mean_interval(one, alpha=5)
 
 
+def test_many_pairs_at_once_are_what_each_is_alone():
+    one, two, other = system(noise(20)), system(noise(21)), system(noise(22), seeds=[2, 3, 4])
+    alone, fixed = system(noise(23, seeds=1)), system(noise(24)[:1], seeds=[])
+    pairs = [(one, two), (one, other), (two, alone), (fixed, one), (two, one), (fixed, fixed)]
+    for found, pair in zip(differences(pairs), pairs, strict=True):
+        expected = difference(*pair)
+        assert found.seeds == expected.seeds
+        assert found.guarded_p_value == pytest.approx(expected.guarded_p_value)
+        assert asdict(found.interval) == pytest.approx(asdict(expected.interval))
+    systems = [one, alone, two, fixed]
+    for interval, each in zip(mean_intervals(systems), systems, strict=True):
+        assert asdict(interval) == pytest.approx(asdict(mean_interval(each)))
+
+
 def test_systems_on_other_resamples_are_not_compared():
-    with pytest.raises(ValueError, match="same resampling"):
-        difference(system(noise(14)), system(noise(14), drawn=resample(N, 400)))
+    with pytest.raises(ValueError, match="same draw"):
+        difference(system(noise(14)), system(noise(14), drawn=resample(N, 400, seed=1)))

@@ -17,7 +17,7 @@ def test_every_resample_holds_as_many_sentences_as_there_are():
     drawn = resample(30, 200)
     assert drawn.counts_BN.shape == (200, 30)
     assert (drawn.counts_BN.sum(axis=1) == 30).all()
-    assert drawn.groups == 30
+    assert drawn.draw.groups == 30
 
 
 def test_the_draws_are_sacrebleus(monkeypatch):
@@ -35,7 +35,7 @@ def test_documents_are_drawn_whole():
     documents = ["a", "b", "a", "c", "b"]
     drawn = resample(5, 100, documents=documents)
     counts_BN = drawn.counts_BN
-    assert drawn.groups == 3
+    assert drawn.draw.groups == 3
     assert (counts_BN[:, 0] == counts_BN[:, 2]).all()
     assert (counts_BN[:, 1] == counts_BN[:, 4]).all()
     assert (counts_BN[:, [0, 1, 3]].sum(axis=1) == 3).all()
