@@ -173,11 +173,7 @@ def score(
     references = [one.response for one in examples]
     bleu = {
         name: score_corpus(
-            "bleu",
-            [rule(one.text) for one in outputs],
-            references,
-            language=task.language,
-            bootstrap_samples=100,
+            "bleu", [rule(one.text) for one in outputs], references, language=task.language
         ).value
         for name, rule in task.rules.items()
     }

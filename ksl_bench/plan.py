@@ -13,6 +13,8 @@ from typing import Any, Literal
 import sacrebleu
 
 from ksl_bench.config import Baseline, EvaluateSpec, Split, Suite, TaskSpec
+from ksl_bench.errors import ConfigError
+from ksl_bench.evaluation import scoring
 from ksl_bench.lottery.criteria import CRITERIA
 from ksl_bench.methods import METHODS, build_method
 from ksl_bench.methods.base import hyperparameters
@@ -144,6 +146,12 @@ class _Planner:
                 if (spec, split) not in texts:
                     texts[spec, split] = Text.read(spec, split)
                 self.texts[name, split] = texts[spec, split]
+            scored = self.texts[name, suite.evaluate.split].data["examples"]
+            if scored < 2:
+                raise ConfigError(
+                    f"task.{suite.evaluate.split}_files: {scored} segment, "
+                    "at least 2 are needed to tell a difference from chance"
+                )
 
     def data(self) -> dict[str, dict[str, Any]]:
         data: dict[str, dict[str, Any]] = {}
@@ -241,7 +249,10 @@ class _Planner:
             "text": self.texts[condition, evaluate.split].inputs,
             "evaluate": evaluate.model_dump(mode="json"),
             "sacrebleu": sacrebleu.__version__,
+            "scoring": scoring.VERSION,
         }
+        if (documents := self.texts[condition, evaluate.split].documents) is not None:
+            inputs["documents"] = documents
         if probe is not None:
             inputs["probe"] = {**probe.model_dump(mode="json", exclude={"of"}), "seed": seed}
         return self._add(
@@ -261,12 +272,15 @@ class Text:
 
     inputs: dict[str, Any]
     data: dict[str, Any]
+    documents: str | None
+    """Which document each segment stands in, as a key; None where the corpus does not tell."""
 
     @classmethod
     def read(cls, spec: TaskSpec, split: Split) -> Text:
         """Read a split for what identifies it."""
         task = build_task(spec)
         examples = task.read(split)
+        documents = [one.document for one in examples.items]
         prompt = {
             "text": task.template.text,
             "source_language": spec.source_language,
@@ -280,6 +294,7 @@ class Text:
                 "examples": len(examples.items),
                 "available": examples.available,
             },
+            documents=None if None in documents else key_of({"documents": documents}),
         )
 
 
@@ -305,6 +320,7 @@ def make_plan(suite: Suite, model: ModelReference, *, texts: Texts | None = None
         texts: What was read already, and takes what is read now; read anew where none is given.
 
     Raises:
+        ConfigError: If there are not two segments to score.
         DataError: If a split cannot be read.
     """
     planner = _Planner(suite, model, {} if texts is None else texts)

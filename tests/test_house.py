@@ -18,7 +18,7 @@ OWNERS = {
 
 ORDER = [
     ["errors"],
-    ["auth", "registry"],
+    ["auth", "registry", "significance"],
     ["config", "measure", "tiny_base"],
     ["storage"],
     ["data", "store"],

@@ -1,4 +1,4 @@
-"""Corpus metrics with their signatures and bootstrap intervals, all by sacrebleu.
+"""Corpus metrics with their signatures, all by sacrebleu.
 
 Source: Post 2018 (arXiv:1804.08771); spBLEU: Goyal et al. 2022 (arXiv:2106.03193).
 """
@@ -6,7 +6,7 @@ Source: Post 2018 (arXiv:1804.08771); spBLEU: Goyal et al. 2022 (arXiv:2106.0319
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -33,15 +33,8 @@ class Score:
 
     value: float
     """0 to 100."""
-    low: float
-    """Lower end of the 95 % interval over resampled sentences, for this trained model only."""
-    high: float
     signature: str
     """sacrebleu's: all that another needs to compute the same."""
-
-    def as_dict(self) -> dict[str, Any]:
-        """Return plain values for JSON."""
-        return asdict(self)
 
 
 def check_metrics(names: Sequence[str]) -> None:
@@ -79,27 +72,6 @@ def tokenizer_file(name: str) -> Path | None:
     return Path(SACREBLEU_DIR) / "models" / _MODELS[name] if name in _MODELS else None
 
 
-class _PlainScores:
-    """Makes every score a float.
-
-    Of resamples sacrebleu returns NumPy's float32, but 0.0 where nothing matches: its interval over a
-    mixture of both, as short or empty hypotheses give, is a TypeError (2.6).
-    """
-
-    def _compute_score_from_stats(self, stats: Any) -> Any:
-        score = super()._compute_score_from_stats(stats)  # type: ignore[misc]
-        score.score = float(score.score)
-        return score
-
-
-class _Bleu(_PlainScores, BLEU):  # type: ignore[misc]
-    pass
-
-
-class _Chrf(_PlainScores, CHRF):  # type: ignore[misc]
-    pass
-
-
 def make_scorer(metric: str, language: str) -> Any:
     """Return sacrebleu's scorer of a metric.
 
@@ -108,19 +80,14 @@ def make_scorer(metric: str, language: str) -> Any:
         language: ISO 639-3 code of hypotheses and references, for BLEU's tokenizer.
     """
     if metric == "chrf":
-        return _Chrf()
+        return CHRF()
     if metric == "bleu":
-        return _Bleu(tokenize=_TOKENIZERS.get(language), force=True)
-    return _Bleu(tokenize=metric.removeprefix("spbleu_"), force=True)
+        return BLEU(tokenize=_TOKENIZERS.get(language), force=True)
+    return BLEU(tokenize=metric.removeprefix("spbleu_"), force=True)
 
 
 def score_corpus(
-    metric: str,
-    hypotheses: Sequence[str],
-    references: Sequence[str],
-    *,
-    language: str,
-    bootstrap_samples: int,
+    metric: str, hypotheses: Sequence[str], references: Sequence[str], *, language: str
 ) -> Score:
     """Score hypotheses against one reference each.
 
@@ -129,18 +96,10 @@ def score_corpus(
         hypotheses: One line each.
         references: As many.
         language: ISO 639-3 code of both, for BLEU's tokenizer.
-        bootstrap_samples: Resamples of sentences for the interval.
 
     Returns:
-        The score of the whole corpus, with sacrebleu's bootstrap interval.
+        The score of the whole corpus.
     """
     scorer = make_scorer(metric, language)
-    score = scorer.corpus_score(list(hypotheses), [list(references)], n_bootstrap=bootstrap_samples)
-    # sacrebleu's interval is centred on the mean of the resamples, which a score of 0 or 100 may miss.
-    low, high = score._mean - score._ci, score._mean + score._ci
-    return Score(
-        value=float(score.score),
-        low=max(0.0, min(float(low), float(score.score))),
-        high=min(100.0, max(float(high), float(score.score))),
-        signature=str(scorer.get_signature()),
-    )
+    score = scorer.corpus_score(list(hypotheses), [list(references)])
+    return Score(float(score.score), str(scorer.get_signature()))

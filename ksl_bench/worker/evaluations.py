@@ -5,14 +5,14 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any
 
 from safetensors.torch import load
 from torch import nn
 
 from ksl_bench.evaluation.generate import generate
-from ksl_bench.evaluation.metrics import score_corpus
+from ksl_bench.evaluation.scoring import draw_sentences, score_rules
 from ksl_bench.methods.base import load_state, parameter_counts
 from ksl_bench.plan import Work
 from ksl_bench.tasks import build_task
@@ -49,6 +49,10 @@ def build_evaluation(warm: Warm, work: Work, report: Report) -> Outcome:
     hypotheses = {
         name: [rule(one.text) for one in generated.outputs] for name, rule in task.rules.items()
     }
+    drawn = draw_sentences([one.document for one in examples.items], evaluate.bootstrap_samples)
+    scored = score_rules(
+        hypotheses, references, language=task.language, metrics=evaluate.metrics, drawn=drawn
+    )
     state = _record(warm, "state", work.state_key)
     ticket = _record(warm, "ticket", work.ticket_key).get("ticket", {})
     result = {
@@ -64,13 +68,17 @@ def build_evaluation(warm: Warm, work: Work, report: Report) -> Outcome:
         "truncated_training_examples": state.get("truncated_examples", 0),
         "tied_embeddings": warm.is_tied(work.baseline.train.precision),
         "parameters": parameters,
-        "scores": _scores(warm, task.language, hypotheses, references),
+        "scores": scored.scores,
+        "draw": asdict(drawn.draw),
         "diagnostics": task.diagnostics(generated.outputs, references),
         "cost": _bill(warm, work, generated, time.perf_counter() - started),
         "data": {"digest": examples.digest, "origin": examples.origin},
         **warm.provenance(),
     }
-    files = {"outputs.jsonl": _lines(examples, generated.outputs, hypotheses)}
+    files = {
+        "outputs.jsonl": _lines(examples, generated.outputs, hypotheses),
+        **scored.files,
+    }
     warm.store.finish("evaluation", work.key, result, files)
     return Outcome(work.key, "finished")
 
@@ -113,27 +121,6 @@ def _lines(examples: Examples, outputs: list[Output], hypotheses: Mapping[str, l
         for index, (one, out) in enumerate(zip(examples.items, outputs, strict=True))
     ]
     return "".join(json.dumps(line, ensure_ascii=False) + "\n" for line in lines).encode()
-
-
-def _scores(
-    warm: Warm, language: str, hypotheses: Mapping[str, list[str]], references: list[str]
-) -> dict[str, dict[str, Any]]:
-    scores: dict[str, dict[str, Any]] = {}
-    known: dict[tuple[str, ...], dict[str, Any]] = {}
-    for rule, lines in hypotheses.items():
-        if tuple(lines) not in known:  # rules often agree, and the bootstrap takes its time
-            known[tuple(lines)] = {
-                metric: score_corpus(
-                    metric,
-                    lines,
-                    references,
-                    language=language,
-                    bootstrap_samples=warm.setting.evaluate.bootstrap_samples,
-                ).as_dict()
-                for metric in warm.setting.evaluate.metrics
-            }
-        scores[rule] = known[tuple(lines)]
-    return scores
 
 
 def _bill(

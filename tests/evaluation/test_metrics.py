@@ -13,28 +13,24 @@ REFERENCES = ["The cat sat on a mat.", "The dog runs.", "She reads a lot of book
 @pytest.mark.parametrize(
     ("metric", "reference"), [("bleu", sacrebleu.corpus_bleu), ("chrf", sacrebleu.corpus_chrf)]
 )
-def test_a_score_is_sacrebleus_with_its_signature_and_an_interval_around_it(metric, reference):
-    score = score_corpus(metric, HYPOTHESES, REFERENCES, language="eng", bootstrap_samples=200)
+def test_a_score_is_sacrebleus_with_its_signature(metric, reference):
+    score = score_corpus(metric, HYPOTHESES, REFERENCES, language="eng")
     assert score.value == reference(HYPOTHESES, [REFERENCES]).score
-    assert score.low < score.value < score.high
     assert f"version:{sacrebleu.__version__}" in score.signature
-    assert "bs:200" in score.signature
 
 
-def test_identical_text_scores_a_hundred_with_no_width():
-    score = score_corpus("bleu", REFERENCES, REFERENCES, language="eng", bootstrap_samples=100)
-    assert (score.value, score.low, score.high) == pytest.approx((100, 100, 100))
+def test_identical_text_scores_a_hundred():
+    score = score_corpus("bleu", REFERENCES, REFERENCES, language="eng")
+    assert score.value == pytest.approx(100)
 
 
 def test_empty_hypotheses_score_zero():
-    score = score_corpus("bleu", [""] * 15, REFERENCES, language="eng", bootstrap_samples=100)
-    assert (score.value, score.low) == (0, 0)
+    score = score_corpus("bleu", [""] * 15, REFERENCES, language="eng")
+    assert score.value == 0
 
 
 def test_chinese_is_tokenized_as_chinese():
-    score = score_corpus(
-        "bleu", ["我喜欢猫。"], ["我喜欢狗。"], language="zho", bootstrap_samples=100
-    )
+    score = score_corpus("bleu", ["我喜欢猫。"], ["我喜欢狗。"], language="zho")
     assert "tok:zh" in score.signature
 
 
@@ -49,12 +45,3 @@ def test_spbleu_without_its_tokenizer_says_where_it_belongs(tmp_path, monkeypatc
     with pytest.raises(ConfigError) as caught:
         check_tokenizer_files(["bleu", "spbleu_flores101"])
     assert f"{tmp_path}/models/sacrebleu_tokenizer_spm.model" in str(caught.value)
-
-
-def test_mostly_empty_hypotheses_have_an_interval_like_any_other():
-    """sacrebleu alone raises a TypeError here: some resamples score 0.0, others NumPy's float32."""
-    hypotheses = ["", "", "", "", "", "", "the cat sat on the mat"]
-    references = ["the cat sat on the mat"] * 7
-    for metric in ("bleu", "chrf"):
-        score = score_corpus(metric, hypotheses, references, language="eng", bootstrap_samples=200)
-        assert 0.0 <= score.low <= score.value <= score.high
