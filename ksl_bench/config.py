@@ -237,6 +237,15 @@ class ResourcesSpec(Spec):
     """What a device sustains in training, in 1e12 operations a second; `plan` needs it for hours."""
 
 
+class VerdictSpec(Spec):
+    """What verdicts are bound to before any number is seen."""
+
+    margin: float = Field(default=1.0, gt=0)
+    """Points of the headline metric that a ticket may lose and still count as non-inferior."""
+    rule: str = "first_line"
+    """The extraction rule under which rows are ranked and judged."""
+
+
 class TrackingSpec(Spec):
     """Where MLflow is."""
 
@@ -261,6 +270,7 @@ class Suite(Spec):
     baselines: tuple[Baseline, ...] = Field(min_length=1)
     evaluate: EvaluateSpec = EvaluateSpec()
     resources: ResourcesSpec = ResourcesSpec()
+    verdicts: VerdictSpec = VerdictSpec()
     tracking: TrackingSpec = TrackingSpec()
 
     def baseline(self, name: str) -> Baseline:

@@ -6,7 +6,7 @@ import contextlib
 import json
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.markup import escape
@@ -30,6 +30,7 @@ from ksl_bench.errors import KslBenchError
 
 if TYPE_CHECKING:  # the libraries behind these take seconds to import
     from ksl_bench.config import Suite
+    from ksl_bench.leaderboard import Board
     from ksl_bench.store import Store
 
 app = typer.Typer()
@@ -51,7 +52,7 @@ def run(
     json_: JsonOption = False,
 ) -> int:
     """Run a suite: what is missing is made, what is finished is kept."""
-    from ksl_bench.leaderboard import as_json, read_leaderboard
+    from ksl_bench.leaderboard import as_json, read_board
     from ksl_bench.runner import run_suite
     from ksl_bench.suite import load_suite, with_new_seeds
 
@@ -66,24 +67,32 @@ def run(
         complete = run_suite(
             wanted, store=store, address=address, retry=retry, wait=wait or 0.0, console=console
         )
-    rows = read_leaderboard(store, wanted.name)
+    board = read_board(store, wanted.name)
     if json_:
-        print(as_json(rows))
+        print(as_json(board))
     else:
-        _show(rows, wanted.name)
+        _show(board)
         _next_steps(store, suite, wanted)
     return 0 if complete else 1
 
 
-def _show(rows: Any, name: str) -> None:
-    from ksl_bench.leaderboard import as_tables, budgets, reasons
+def _show(board: Board) -> None:
+    from ksl_bench.leaderboard import as_tables, reasons, remarks, told_verdicts, verdict_title
 
-    for table in as_tables(rows, title=name, width=out.width):
+    for table in as_tables(board, width=out.width):
         out.print(table)
-    for line in reasons(rows):
+    for line in reasons(board.rows):
         out.print(line, style="red", markup=False)
-    for line in budgets(rows):
+    for line in remarks(board):
         out.print(line, markup=False, highlight=False)
+    for condition, verdicts in told_verdicts(board):
+        out.print(f"\n{verdict_title(board, condition)}", style="bold", highlight=False)
+        table = Table(box=None, show_header=False, padding=(0, 1, 0, 0), pad_edge=False)
+        table.add_column(overflow="fold")
+        for baseline in dict.fromkeys(one.baseline for one in verdicts):
+            clauses = [one.brief for one in verdicts if one.baseline == baseline]
+            table.add_row(baseline, escape("; ".join(clauses)))
+        out.print(table)
 
 
 def _next_steps(store: Store, given: str, suite: Suite) -> None:
@@ -142,11 +151,11 @@ def leaderboard(
     ] = None,
     storage: StorageOption = None,
     format_: Annotated[
-        str, typer.Option("--format", help="table, json, csv or markdown.")
+        str, typer.Option("--format", help="table, json, csv, markdown, latex or html.")
     ] = "table",
 ) -> None:
     """Show the results of a suite, failed rows with their reason."""
-    from ksl_bench.leaderboard import FORMATS, read_leaderboard
+    from ksl_bench.leaderboard import FORMATS, read_board
 
     store = open_store(storage)
     convert = None if format_ == "table" else FORMATS[format_]
@@ -158,11 +167,11 @@ def leaderboard(
     if not names:
         raise KslBenchError(f"--storage: nothing is stored in {store.root}")
     for name in names:
-        rows = read_leaderboard(store, name)
+        board = read_board(store, name)
         if convert is None:
-            _show(rows, name)
+            _show(board)
         else:
-            print(convert(rows))
+            print(convert(board))
 
 
 @app.command("list", epilog="Example:\n\n  ksl-bench list baselines")

@@ -4,27 +4,40 @@ It reads the store alone: the plan that the last run of the suite left there, an
 artifacts.
 """
 
+from ksl_bench.leaderboard.bill import peak_bytes
+from ksl_bench.leaderboard.board import Board, read_board, read_leaderboard
 from ksl_bench.leaderboard.formats import (
     FORMATS,
     as_csv,
     as_json,
+    as_latex,
     as_markdown,
     as_tables,
     budgets,
+    caption,
     human_bytes,
     reasons,
+    remarks,
+    told_verdicts,
+    verdict_title,
 )
-from ksl_bench.leaderboard.rows import peak_bytes, read_leaderboard
 
 __all__ = [
     "FORMATS",
+    "Board",
     "as_csv",
     "as_json",
+    "as_latex",
     "as_markdown",
     "as_tables",
     "budgets",
+    "caption",
     "human_bytes",
     "peak_bytes",
+    "read_board",
     "read_leaderboard",
     "reasons",
+    "remarks",
+    "told_verdicts",
+    "verdict_title",
 ]

@@ -1,59 +1,75 @@
-"""A leaderboard as text: tables for people, JSON and CSV for machines."""
+"""A leaderboard as text: tables for people, JSON and CSV for machines, LaTeX for papers."""
 
 from __future__ import annotations
 
 import csv
 import io
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 from rich.box import SIMPLE_HEAD
 from rich.table import Table
 
-from ksl_bench.leaderboard.gains import Row, headline
+from ksl_bench.leaderboard.board import Board
+from ksl_bench.leaderboard.gains import headline
+from ksl_bench.leaderboard.ranking import notes
+from ksl_bench.leaderboard.rows import Row
 from ksl_bench.leaderboard.tables import Section, sections
+from ksl_bench.leaderboard.verdicts import WHERE, Verdict, unit
 from ksl_bench.registry import Registry
 
 NARROW = 90
 """Columns below which a terminal is narrow."""
-LEAST = "gain\nrest."
+LEAST = "MiB"
 
 
 def human_bytes(count: float) -> str:
     """Return a size for people, in binary units."""
-    for unit in ("B", "KiB", "MiB", "GiB"):
-        if count < 1024 or unit == "GiB":
-            return f"{count:.0f} {unit}" if unit in ("B", "KiB", "MiB") else f"{count:.1f} {unit}"
+    for power in ("B", "KiB", "MiB", "GiB"):
+        if count < 1024 or power == "GiB":
+            return f"{count:.1f} {power}" if power == "GiB" else f"{count:.0f} {power}"
         count /= 1024
     raise AssertionError("unreachable")
 
 
-def caption(rows: Sequence[Row]) -> str:
-    """Return the line under the tables: what the intervals, the shares, the seconds and the bytes are."""
+def caption(board: Board) -> str:
+    """Return the line under the tables: what the intervals, ranks, shares, seconds and bytes are."""
+    rows = board.rows
     seeds = max((len(row["seeds"]) for row in rows), default=0)
     sentences = next((row["sentences"] for row in rows if row["sentences"]), 0)
     metric = next((headline(row) for row in rows if row["scores"]), "no score yet")
+    of = "sentences, for these trained models only" if seeds < 2 else "seeds and sentences together"
+    where = WHERE.get(board.spec.rule, board.spec.rule)
+    detectable = [
+        row["ranking"]["detectable_difference"]
+        for row in rows
+        if row["ranking"]["group"] is not None and row["ranking"]["detectable_difference"]
+    ]
+    smallest = (
+        f" One planned comparison finds {max(detectable):.1f} points with 80 % power."
+        if detectable
+        else ""
+    )
     return (
-        f"{metric}, {sentences} sentences, {seeds} seed{'' if seeds == 1 else 's'}. Intervals: 95 %, over "
-        "resampled sentences, for these trained models; those of gains over seeds, too. gain: over the "
-        "base, raw, on the first line, up to a restarted prompt. stop %: share of the raw gain that is "
-        "learning to stop (blank where the raw gain may be 0). train s: with the tuning that a ticket was "
-        "found in. MiB: peak memory of a worker."
+        f"{metric}, {sentences} sentences, {seeds} seed{'' if seeds == 1 else 's'}. ±: 95 %, over {of}. "
+        f"gain: over the base, raw and on the first line. rank: {where}, "
+        f"shared unless chance is ruled out over all pairs (Holm).{smallest} stop %: share of the raw gain "
+        "that is learning to stop (blank where the raw gain may be 0). train s: with the tuning that a "
+        "ticket was found in. MiB: peak memory of a worker."
     )
 
 
-def as_tables(rows: Sequence[Row], *, title: str, width: int) -> list[Table]:
+def as_tables(board: Board, *, width: int) -> list[Table]:
     """Draw the leaderboard for a terminal, a table a section; the last one bears the caption.
 
     Args:
-        rows: As `read_leaderboard` returns them.
-        title: What stands above.
+        board: What is shown.
         width: Columns of the terminal; in a narrow one the least column gives way to the names.
     """
-    tables = [_drawn(section, title, narrow=width < NARROW) for section in sections(rows)]
+    tables = [_drawn(one, board.suite, narrow=width < NARROW) for one in sections(board.rows)]
     if tables:
-        tables[-1].caption = caption(rows)
+        tables[-1].caption = caption(board)
     return tables
 
 
@@ -110,14 +126,48 @@ def budgets(rows: Sequence[Row]) -> list[str]:
     return list(dict.fromkeys(lines))
 
 
-def as_json(rows: Sequence[Row]) -> str:
+def remarks(board: Board) -> list[str]:
+    """Return what the tables alone do not say: searches, and who is not ranked with whom."""
+    apart = [
+        f"{condition + ': ' if len(board.rankings) > 1 else ''}{note}"
+        for condition, groups in board.rankings.items()
+        for note in notes(groups, board.scored_under(condition))
+    ]
+    return [*budgets(board.rows), *apart]
+
+
+def told_verdicts(board: Board, *, every: bool = False) -> Iterator[tuple[str, list[Verdict]]]:
+    """Yield the verdicts by condition; those on the raw output only where that was asked for."""
+    for condition in board.rankings:
+        here = [one for one in board.verdicts if one.condition == condition]
+        kept = [one for one in here if every or one.rule == board.spec.rule or _raw_alone(one)]
+        if kept:
+            yield condition, kept
+
+
+def verdict_title(board: Board, condition: str) -> str:
+    """Return what stands above the verdicts of a condition: what they were bound to."""
+    several = len(board.rankings) > 1
+    metric = next((unit(row) for row in board.rows if row["scores"]), "points")
+    where = WHERE.get(board.spec.rule, board.spec.rule)
+    seeds = max((len(row["seeds"]) for row in board.rows), default=0)
+    alone = "; one seed: of these trained models only" if seeds < 2 else ""
+    bound = f"{where}, margin {board.spec.margin:g} {metric}{alone}"
+    return f"Verdicts{f', {condition}' if several else ''} ({bound})"
+
+
+def _raw_alone(verdict: Verdict) -> bool:
+    return verdict.question == "termination"
+
+
+def as_json(board: Board) -> str:
     """Return the rows as a JSON list, unrounded."""
-    return json.dumps(list(rows), indent=2, ensure_ascii=False)
+    return json.dumps(board.rows, indent=2, ensure_ascii=False)
 
 
-def as_csv(rows: Sequence[Row]) -> str:
+def as_csv(board: Board) -> str:
     """Return the rows as CSV, one column a number, unrounded; nested names are joined by dots."""
-    flat = [_flatten(row) for row in rows]
+    flat = [_flatten({k: v for k, v in row.items() if k != "verdicts"}) for row in board.rows]
     names = list(dict.fromkeys(name for row in flat for name in row))
     text = io.StringIO()
     writer = csv.DictWriter(text, names, restval="", lineterminator="\n")
@@ -137,10 +187,10 @@ def _flatten(value: Any, path: str = "") -> dict[str, Any]:
     return {path: "" if value is None else value}
 
 
-def as_markdown(rows: Sequence[Row]) -> str:
-    """Return the rows as Markdown tables, rounded as in the terminal, with whole intervals."""
+def as_markdown(board: Board) -> str:
+    """Return tables, verdicts and remarks as Markdown, rounded as in the terminal, with whole intervals."""
     lines: list[str] = []
-    for section in sections(rows):
+    for section in sections(board.rows):
         if section.title:
             lines += [f"**{section.title.removeprefix(', ')}**", ""]
         columns = [name.replace("\n", " ") for name in section.columns]
@@ -150,11 +200,61 @@ def as_markdown(rows: Sequence[Row]) -> str:
         ]
         lines += ["| " + " | ".join(line.cells("interval")) + " |" for line in section.lines]
         lines.append("")
-    notes = [*reasons(rows), *budgets(rows)]
-    return "\n".join([*lines, caption(rows), *(f"- {one}" for one in notes)])
+    lines += [caption(board), ""]
+    for condition, verdicts in told_verdicts(board):
+        lines += [f"**{verdict_title(board, condition)}**", ""]
+        lines += [*(f"- {one.text}." for one in verdicts), ""]
+    lines += [f"- {one}" for one in [*reasons(board.rows), *remarks(board)]]
+    return "\n".join(lines).rstrip("\n")
 
 
-FORMATS: Registry[Callable[[Sequence[Row]], str]] = Registry(
-    "format", {"json": as_json, "csv": as_csv, "markdown": as_markdown}
+def as_latex(board: Board) -> str:
+    """Return the tables for a paper (package booktabs), the unrounded numbers of each row in a comment."""
+    parts = [_latex_table(section, board) for section in sections(board.rows)]
+    return "\n\n".join(parts)
+
+
+def _latex_table(section: Section, board: Board) -> str:
+    columns = [_tex(name.replace("\n", " ")) for name in section.columns]
+    title = _tex(board.suite + section.title)
+    lines = [
+        r"\begin{table}",
+        r"  \centering",
+        rf"  \caption{{{title}. {_tex(caption(board))}}}",
+        rf"  \begin{{tabular}}{{l{'r' * (len(columns) - 1)}}}",
+        r"    \toprule",
+        "    " + " & ".join(columns) + r" \\",
+        r"    \midrule",
+    ]
+    for line in section.lines:
+        lines.append("    " + " & ".join(_tex(cell) for cell in line.cells("half_width")) + r" \\")
+        lines.append(f"    % {json.dumps(_exact(line.row), ensure_ascii=False)}")
+    return "\n".join([*lines, r"    \bottomrule", r"  \end{tabular}", r"\end{table}"])
+
+
+def _exact(row: Row) -> dict[str, Any]:
+    scores = {
+        f"{metric}/{rule}": [score["value"], score["low"], score["high"]]
+        for rule, metrics in (row["scores"] or {}).items()
+        for metric, score in metrics.items()
+    }
+    return {"baseline": row["baseline"], "scored_under": row["scored_under"], **scores}
+
+
+_TEX = {
+    "\\": r"\textbackslash{}",
+    "±": r"$\pm$",
+    "~": r"\textasciitilde{}",
+    "^": r"\textasciicircum{}",
+    **{sign: "\\" + sign for sign in "&%$#_{}"},
+}
+
+
+def _tex(text: str) -> str:
+    return "".join(_TEX.get(sign, sign) for sign in text)
+
+
+FORMATS: Registry[Callable[[Board], str]] = Registry(
+    "format", {"json": as_json, "csv": as_csv, "markdown": as_markdown, "latex": as_latex}
 )
-"""Formats beside `table`, which draws itself."""
+"""Formats beside `table`, which draws itself, and `html`, which is a report."""

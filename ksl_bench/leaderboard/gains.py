@@ -1,20 +1,21 @@
 """What a row gained over the base, and how much of that is learning to stop.
 
-Intervals here speak of both sources of chance that a row shows: the sentences (the mean of the seeds'
-bootstrap intervals, the base's with them) and the seeds (t quantile times the standard error over seeds),
-joined as independent variances. The pairing of sentences is not used, so they are wider than need be.
+Differences are paired: the same seeds where both have them, the same sentences always.
 """
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping, Sequence
-from statistics import stdev
 from typing import Any
 
-from scipy import stats
+from ksl_bench.significance.intervals import Difference, Interval, differences
+from ksl_bench.significance.resampling import System
 
 Row = dict[str, Any]
+Systems = Mapping[tuple[str, str], System]
+"""By rule and metric."""
+
+RAW, CONTENT = "raw", "first_line"
 
 
 def headline(row: Mapping[str, Any]) -> str:
@@ -22,18 +23,69 @@ def headline(row: Mapping[str, Any]) -> str:
     return str(next(iter(row["scores"]["raw"])))
 
 
-def add_gains(rows: Sequence[Row]) -> None:
-    """Add `gains`, `termination_share` and `recovery` to every row; None where they mean nothing."""
-    bases = {
-        row["scored_under"]: row
-        for row in rows
-        if row["method"] == "none" and row["scores"] is not None
+def told(interval: Interval) -> Row:
+    """Return an interval as JSON has it."""
+    return {
+        "value": interval.value,
+        "low": interval.low,
+        "high": interval.high,
+        "standard_error": interval.standard_error,
+        "degrees_of_freedom": interval.degrees_of_freedom,
+        "speaks_of": interval.speaks_of,
     }
-    for row in rows:
-        base = bases.get(row["scored_under"])
-        known = base is not None and row["scores"] is not None and row["method"] != "none"
-        row["gains"] = _gains(row, base) if known and base is not None else None
-        row["termination_share"] = _termination_share(row)
+
+
+def told_difference(found: Difference) -> Row:
+    """Return a difference as JSON has it."""
+    return {**told(found.interval), "p_value": found.p_value, "paired_seeds": list(found.seeds)}
+
+
+def add_gains(rows: Sequence[Row], systems: Sequence[Systems | None]) -> None:
+    """Add `gains`, `termination` and `termination_share` to the rows that were scored under one condition.
+
+    Args:
+        rows: All scored under the same condition.
+        systems: Of each row; None where it has no score.
+    """
+    base = next(
+        (each for row, each in zip(rows, systems, strict=True) if each and row["method"] == "none"),
+        None,
+    )
+    for row, own in zip(rows, systems, strict=True):
+        row["gains"] = row["termination"] = row["termination_share"] = None
+        if base is None or own is None or row["method"] == "none":
+            continue
+        found = differences([(own[name], base[name]) for name in own])
+        row["gains"] = {}
+        for (rule, metric), gain in zip(own, found, strict=True):
+            row["gains"].setdefault(rule, {})[metric] = told_difference(gain)
+        if {RAW, CONTENT} <= row["gains"].keys():
+            metric = headline(row)
+            split = differences([(_stopping(own, metric), _stopping(base, metric))])[0]
+            row["termination"] = told_difference(split)
+            raw = row["gains"][RAW][metric]
+            if is_clear(raw):
+                row["termination_share"] = split.interval.value / raw["value"]
+
+
+def _stopping(systems: Systems, metric: str) -> System:
+    """Return what the raw output scores more than its first line: less than 0 where a model does not stop."""
+    raw, content = systems[RAW, metric], systems[CONTENT, metric]
+    return System(
+        raw.seeds,
+        raw.scores_R - content.scores_R,
+        raw.resampled_BR - content.resampled_BR,
+        raw.draw,
+    )
+
+
+def is_clear(difference: Mapping[str, Any]) -> bool:
+    """Tell whether the interval of a difference excludes 0."""
+    return bool(difference["low"] > 0 or difference["high"] < 0)
+
+
+def add_recovery(rows: Sequence[Row]) -> None:
+    """Add `recovery`: what share of another row's gain a probe or a transfer keeps; None elsewhere."""
     home = {
         (row["baseline"], row["condition"]): row
         for row in rows
@@ -41,50 +93,6 @@ def add_gains(rows: Sequence[Row]) -> None:
     }
     for row in rows:
         row["recovery"] = _recovery(row, _whole(row, home))
-
-
-def _gains(row: Row, base: Row) -> dict[str, dict[str, dict[str, float]]]:
-    """Return by rule and metric what the row has more than the base, with its interval."""
-    return {
-        rule: {
-            metric: _gain(score, base["scores"][rule][metric]) for metric, score in metrics.items()
-        }
-        for rule, metrics in row["scores"].items()
-    }
-
-
-def _gain(score: Mapping[str, Any], base: Mapping[str, Any]) -> dict[str, float]:
-    value = score["value"] - base["value"]
-    half = math.hypot(_half(score), _half(base), _seed_half(list(score["by_seed"].values())))
-    return {"value": value, "low": value - half, "high": value + half}
-
-
-def _half(score: Mapping[str, Any]) -> float:
-    return float(score["high"] - score["low"]) / 2
-
-
-def _seed_half(values: Sequence[float]) -> float:
-    """Return half the width of the 95 % interval of a mean over seeds; 0 where there is one seed."""
-    if len(values) < 2:
-        return 0.0
-    quantile = float(stats.t.ppf(0.975, len(values) - 1))
-    return quantile * stdev(values) / math.sqrt(len(values))
-
-
-def _clear(gain: Mapping[str, float]) -> bool:
-    """Tell whether the interval of a gain excludes 0."""
-    return gain["low"] > 0 or gain["high"] < 0
-
-
-def _termination_share(row: Row) -> float | None:
-    """Return 1 - gain(first line) / gain(raw), never clipped; None where the raw gain may be 0."""
-    if row["gains"] is None:
-        return None
-    metric = headline(row)
-    raw = row["gains"]["raw"][metric]
-    if not _clear(raw):
-        return None
-    return 1.0 - float(row["gains"]["first_line"][metric]["value"]) / float(raw["value"])
 
 
 def _whole(row: Row, home: Mapping[tuple[str, str], Row]) -> Row | None:
@@ -104,5 +112,5 @@ def _recovery(row: Row, whole: Row | None) -> Row | None:
     shares: Row = {}
     for rule, gains in row["gains"].items():
         gain = whole["gains"][rule][metric]
-        shares[rule] = gains[metric]["value"] / gain["value"] if _clear(gain) else None
+        shares[rule] = gains[metric]["value"] / gain["value"] if is_clear(gain) else None
     return {"of": f"{whole['baseline']} under {whole['condition']}", **shares}

@@ -17,7 +17,7 @@ COLUMNS = (
     "first\nline",
     "gain\nraw",
     "gain\nfirst",
-    "gain\nrest.",
+    "rank",
     "stop\n%",
     "EOS\n%",
     "train\ns",
@@ -62,12 +62,13 @@ class Line:
             kept = row["recovery"] or {}
             shares = [_percent(kept.get(rule)) for rule in ("raw", "first_line")]
             return [*names, *scores, *shares, eos]
-        gains = [_gain(row, rule, metric, show) for rule in ("raw", "first_line", "prompt_restart")]
+        gains = [_gain(row, rule, metric, show) for rule in ("raw", "first_line")]
         return [
             *names,
             human_count(row["trainable_parameters"]),
             *scores,
             *gains,
+            rank_text(row["ranking"]),
             _percent(row["termination_share"]),
             eos,
             f"{row['cost']['selection_seconds'] + row['cost']['train_seconds']:.0f}",
@@ -99,6 +100,15 @@ def sections(rows: Sequence[Row]) -> Iterator[Section]:
     moved = [Line("transfer", row) for row in rows if row["condition"] != row["scored_under"]]
     if moved:
         yield Section(", transfer", TRANSFER_COLUMNS, moved)
+
+
+def rank_text(ranking: Row) -> str:
+    """Return the ranks a row may have; those of another group than the largest bear its letter."""
+    if ranking["group"] is None:
+        return ""
+    best, worst, group = ranking["best"], ranking["worst"], ranking["group"]
+    letter = "" if group == 0 else chr(ord("a") + min(group, 25))
+    return f"{best}{letter}" if best == worst else f"{best}-{worst}{letter}"
 
 
 def human_count(count: float) -> str:

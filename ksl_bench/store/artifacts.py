@@ -182,7 +182,15 @@ class Store:
 
     # Files of an artifact.
 
-    def read_bytes(self, kind: str, key: str, name: str, *, verify: bool = True) -> bytes:
+    def read_bytes(
+        self,
+        kind: str,
+        key: str,
+        name: str,
+        *,
+        verify: bool = True,
+        record: Mapping[str, Any] | None = None,
+    ) -> bytes:
         """Return the content of a file.
 
         Args:
@@ -190,13 +198,14 @@ class Store:
             key: Of the artifact.
             name: As given to `finish`.
             verify: Compare with the digest in the record.
+            record: Of the artifact, where it was read already.
 
         Raises:
             StorageError: If it is not there, or not what the record says: then the artifact is
                 set aside.
         """
         path = file_path(kind, key, name)
-        expected = self._expected(kind, key, name) if verify else None
+        expected = self._expected(kind, key, name, record) if verify else None
         content = self._files.read(path)
         if expected is not None:
             found = None if content is None else digest_of(content)
@@ -217,8 +226,10 @@ class Store:
         """Return the content of a ticket's file, verified."""
         return self.read_bytes("ticket", key, TICKET)
 
-    def _expected(self, kind: str, key: str, name: str) -> Digest:
-        record = self.record(kind, key)
+    def _expected(
+        self, kind: str, key: str, name: str, record: Mapping[str, Any] | None = None
+    ) -> Digest:
+        record = record or self.record(kind, key)
         if record is None:
             raise StorageError(f"{self.root}: no {kind} {key}")
         if name not in record["files"]:

@@ -14,12 +14,14 @@ from ksl_bench.tasks import build_task
 
 def check_suite(suite: Suite, *, complete: bool) -> list[str]:
     """Return one line a problem; baselines are checked only if all of them are there."""
-    problems = []
+    problems: list[str] = []
+    rules: dict[str, None] = {}
     for name, spec in suite.tasks.items():
         where = f"conditions.{name}" if suite.conditions else "task"
         try:
             task = build_task(spec)
             _ = task.template
+            rules.update(dict.fromkeys(task.rules))
         except KslBenchError as error:
             field = "name" if error.problems[0].startswith("unknown task") else "prompt"
             problems += [f"{where}.{field}: {problem}" for problem in error.problems]
@@ -27,6 +29,8 @@ def check_suite(suite: Suite, *, complete: bool) -> list[str]:
         check_metrics(suite.evaluate.metrics)
     except ConfigError as error:
         problems += [f"evaluate.metrics: {problem}" for problem in error.problems]
+    if rules and suite.verdicts.rule not in rules:
+        problems.append(f"verdicts.rule: {unknown('extraction rule', suite.verdicts.rule, rules)}")
     if complete:
         problems += _check_transfer(suite)
         for baseline in suite.baselines:

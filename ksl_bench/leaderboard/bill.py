@@ -1,0 +1,71 @@
+"""The whole bill of a row: selection, tuning and search, in seconds, devices, bytes and money."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from statistics import mean
+from typing import Any
+
+Row = dict[str, Any]
+
+_MEANS = ("selection_seconds", "train_seconds", "evaluate_seconds", "device_hours", "money")
+_RATES = ("train_tokens_per_second", "generated_tokens_per_second")
+
+
+def bill(done: Sequence[Mapping[str, Any]], search: Mapping[str, Any] | None) -> Row | None:
+    """Return what one run of a row costs, the mean over its seeds; peaks are the highest.
+
+    Args:
+        done: Results of the row's finished runs.
+        search: What it took to choose the row's fields; paid once, whatever the number of seeds.
+
+    Returns:
+        None where nothing is finished. `total_device_hours` has the search with it.
+    """
+    if not done:
+        return None
+    costs = [one["cost"] for one in done]
+    total: Row = {name: _mean([cost[name] for cost in costs]) for name in _MEANS}
+    total |= {name: _mean([cost.get(name) for cost in costs]) for name in _RATES}
+    total["search_device_hours"] = search["device_hours"] if search else 0.0
+    total["total_device_hours"] = total["device_hours"] + total["search_device_hours"]
+    if total["money"] is not None and total["device_hours"]:
+        total["money"] *= total["total_device_hours"] / total["device_hours"]
+    total["devices"] = max(int(cost.get("devices", 1)) for cost in costs)
+    total["peak_memory_bytes"] = max(peak_bytes(cost) for cost in costs)
+    total["peak_allocated_bytes"] = max(_peak(cost, "allocated") or 0 for cost in costs)
+    total["peak_reserved_bytes"] = max(_peak(cost, "reserved") or 0 for cost in costs) or None
+    total["state_bytes"] = max(cost["state_bytes"] for cost in costs)
+    return total
+
+
+def _mean(values: Sequence[Any]) -> float | None:
+    return None if None in values else mean(values)
+
+
+def _peak(cost: Mapping[str, Any], kind: str) -> int | None:
+    ranks = [*(cost["train_peak_memory"] or ()), *cost["evaluate_peak_memory"]]
+    return max((int(rank[kind]) for rank in ranks if rank[kind]), default=None)
+
+
+def peak_bytes(cost: Mapping[str, Any]) -> int:
+    """Return the highest peak over training, evaluation and ranks: reserved where it is known."""
+    ranks = [*(cost["train_peak_memory"] or ()), *cost["evaluate_peak_memory"]]
+    return max(int(rank["reserved"] or rank["allocated"]) for rank in ranks)
+
+
+def add_cost_over_full(rows: Sequence[Row]) -> None:
+    """Add `cost.over_full` to every row: its device-hours, search and all, over full fine-tuning's there.
+
+    With the score beside it that is the cost to reach the score, against tuning everything.
+    """
+    full = {
+        row["condition"]: row["cost"]["total_device_hours"]
+        for row in rows
+        if row["method"] == "full" and row["cost"] and row["probe"] is None
+    }
+    for row in rows:
+        if row["cost"] is not None:
+            whole = full.get(row["condition"])
+            hours = row["cost"]["total_device_hours"]
+            row["cost"]["over_full"] = hours / whole if whole else None

@@ -1,0 +1,114 @@
+"""What the store has of every row that a suite planned: its result, or why there is none."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
+from typing import Any
+
+import numpy as np
+
+from ksl_bench.errors import StorageError
+from ksl_bench.evaluation.scoring import RESAMPLES_FILE, read_arrays
+from ksl_bench.significance.resampling import Draw, System
+from ksl_bench.store import Store
+
+_REQUESTS = 64
+"""To an object store at once: each takes its time, and a leaderboard has thousands."""
+
+_CHAIN = (
+    ("state", "source_state"),
+    ("ticket", "ticket"),
+    ("state", "state"),
+    ("evaluation", "evaluation"),
+)
+
+
+class Run:
+    """One baseline under one seed, as far as the store knows."""
+
+    def __init__(self, store: Store, row: Mapping[str, Any]) -> None:
+        """Read the result, or find the first artifact of its chain that is not finished."""
+        self.seed: int = row["seed"]
+        self.key: str = row["evaluation"]
+        self.status: str = "pending"
+        self.reason: str | None = None
+        self.resamples: Mapping[str, Any] = {}
+        """By `<rule>/<metric>`, (B,) each; see `read_resamples`."""
+        self.result = store.record("evaluation", self.key)
+        if self.result is not None and self.result["status"] == "finished":
+            self.status = "finished"
+            return
+        self._blame(store, row)
+
+    @property
+    def finished(self) -> bool:
+        """Return whether there is a result."""
+        return self.status == "finished"
+
+    def _blame(self, store: Store, row: Mapping[str, Any]) -> None:
+        for kind, field in _CHAIN:
+            record = store.record(kind, row[field]) if row[field] else None
+            if record is None or record["status"] == "finished":
+                continue
+            self.status, self.reason = record["status"], record["reason"]
+            if field == "source_state":  # the tuning that the ticket was to be found in
+                self.status = "skipped"
+                self.reason = f"the source of its ticket is {record['status']}: {record['reason']}"
+            return
+
+
+def read_runs(store: Store, rows: Iterable[Mapping[str, Any]]) -> list[Run]:
+    """Read the runs of a plan's rows, in their order."""
+    return list(_side_by_side(store, partial(Run, store), rows))
+
+
+def read_resamples(store: Store, runs: Sequence[Run]) -> None:
+    """Read the scores of all resamples of finished runs.
+
+    What is broken is set aside by the store; its run is then pending, and says why.
+    """
+
+    def read(run: Run) -> None:
+        if not run.finished:
+            return
+        try:
+            content = store.read_bytes("evaluation", run.key, RESAMPLES_FILE, record=run.result)
+        except StorageError as error:
+            run.status, run.reason, run.result = "pending", str(error), None
+        else:
+            run.resamples = read_arrays(content)
+
+    for _ in _side_by_side(store, read, runs):
+        pass
+
+
+def _side_by_side(store: Store, read: Callable[[Any], Any], things: Iterable[Any]) -> Iterator[Any]:
+    if store.files.local:
+        yield from map(read, things)
+        return
+    with ThreadPoolExecutor(_REQUESTS) as threads:
+        yield from threads.map(read, things)
+
+
+def systems_of(runs: Sequence[Run], *, fixed: bool) -> dict[tuple[str, str], System]:
+    """Return a system for every rule and metric.
+
+    Args:
+        runs: The finished ones of a row, one a seed, with their resamples; at least one.
+        fixed: Whether nothing in the row depends on a seed: then the first run stands for all.
+    """
+    runs = runs[:1] if fixed else runs
+    results = [run.result for run in runs if run.result is not None]
+    draw = Draw(**results[0]["draw"])
+    return {
+        (rule, metric): System(
+            () if fixed else tuple(run.seed for run in runs),
+            np.array([one["scores"][rule][metric]["value"] for one in results]),
+            np.stack([run.resamples[f"{rule}/{metric}"] for run in runs], axis=1),
+            draw,
+        )
+        for rule, metrics in results[0]["scores"].items()
+        for metric in metrics
+    }

@@ -1,0 +1,165 @@
+"""A verdict: one answer in words with the numbers behind it; and the rows that are compared for one."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+from ksl_bench.config import VerdictSpec
+from ksl_bench.leaderboard.gains import CONTENT, RAW, Systems, headline, told_difference
+from ksl_bench.significance.intervals import Difference, differences
+
+Row = dict[str, Any]
+
+WHERE = {
+    RAW: "on the raw output",
+    CONTENT: "on the first line",
+    "prompt_restart": "up to a restarted prompt",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """One answer."""
+
+    question: str
+    """replaces, controls, chance, termination, smallest, transfer or certificate."""
+    condition: str
+    """That the rows were scored under."""
+    baseline: str
+    against: tuple[str, ...]
+    rule: str
+    """The extraction rule that was read."""
+    verdict: str
+    brief: str
+    """A clause whose subject is the baseline."""
+    text: str
+    """A whole sentence, without its full stop."""
+    comparisons: tuple[Row, ...] = field(default=())
+    """The numbers behind it, one for each in `against`."""
+
+    def as_dict(self) -> Row:
+        """Return plain values for JSON."""
+        return {
+            **asdict(self),
+            "against": list(self.against),
+            "comparisons": list(self.comparisons),
+        }
+
+
+@dataclass(frozen=True, slots=True)
+class Compared:
+    """The rows of one condition, with what compares them."""
+
+    condition: str
+    rows: Sequence[Row]
+    systems: Sequence[Systems | None]
+    spec: VerdictSpec
+
+    def scored(self) -> Iterator[int]:
+        """Yield the places of rows with a score that were tuned where they are scored."""
+        for place, (row, systems) in enumerate(zip(self.rows, self.systems, strict=True)):
+            home = row["probe"] is None and row["condition"] == self.condition
+            if systems is not None and home:
+                yield place
+
+    def tickets(self, method: str) -> list[int]:
+        """Return the places of KS tickets under a method, by size."""
+        places = [
+            place
+            for place in self.scored()
+            if self.rows[place]["method"] == method and self.rows[place]["criterion"] == "ks"
+        ]
+        return sorted(places, key=self.size)
+
+    def size(self, place: int) -> int:
+        """Return how many rows the ticket of a row has, 0 without one."""
+        return int(max(self.rows[place]["ticket_sizes"] or [0]))
+
+    def of_method(self, *methods: str) -> list[int]:
+        """Return the places of rows of some methods."""
+        return [place for place in self.scored() if self.rows[place]["method"] in methods]
+
+    def compare(self, pairs: Sequence[tuple[int, int]], rule: str) -> list[Difference]:
+        """Return the differences of pairs of places on the headline metric."""
+        metric = headline(self.rows[pairs[0][0]]) if pairs else ""
+        found = []
+        for one, two in pairs:
+            first, second = self.systems[one], self.systems[two]
+            assert first is not None
+            assert second is not None
+            found.append((first[rule, metric], second[rule, metric]))
+        return differences(found)
+
+    def name(self, place: int) -> str:
+        """Return the baseline of a row."""
+        return str(self.rows[place]["baseline"])
+
+    def score(self, place: int, rule: str) -> float:
+        """Return the headline score of a row."""
+        row = self.rows[place]
+        return float(row["scores"][rule][headline(row)]["value"])
+
+    def rules(self) -> tuple[str, ...]:
+        """Return the rule of the suite's verdicts, then the raw output."""
+        known: Row = next((row["scores"] for row in self.rows if row["scores"]), {})
+        return tuple(rule for rule in dict.fromkeys([self.spec.rule, RAW]) if rule in known)
+
+
+def make_verdict(
+    board: Compared,
+    question: str,
+    place: int,
+    others: Sequence[int],
+    rule: str,
+    verdict: str,
+    brief: str,
+    text: str,
+    found: Sequence[Difference | Row],
+    adjusted: Sequence[float] | None = None,
+) -> Verdict:
+    """Make a verdict on the row at a place, with the differences, or numbers as told, that are behind it."""
+    comparisons = [one if isinstance(one, dict) else told_difference(one) for one in found]
+    if adjusted is not None:
+        comparisons = [
+            {**one, "adjusted_p_value": p} for one, p in zip(comparisons, adjusted, strict=True)
+        ]
+    return Verdict(
+        question=question,
+        condition=board.condition,
+        baseline=board.name(place),
+        against=tuple(board.name(other) for other in others),
+        rule=rule,
+        verdict=verdict,
+        brief=brief,
+        text=text,
+        comparisons=tuple(comparisons),
+    )
+
+
+def unit(row: Row) -> str:
+    """Return the name of the points that a row is scored in."""
+    metric = headline(row)
+    return {"bleu": "BLEU", "chrf": "chrF"}.get(metric, metric)
+
+
+def told_gap(found: Difference) -> str:
+    """Return a difference with its interval, in words."""
+    return told_number(told_difference(found))
+
+
+def told_number(number: Row) -> str:
+    """Return a number that has an interval, in words."""
+    return f"{number['value']:+.1f} [{number['low']:+.1f}, {number['high']:+.1f}]"
+
+
+def claim(*found: Difference) -> str:
+    """Return what limits the claim of some differences."""
+    return one_seed(*(told_difference(one) for one in found))
+
+
+def one_seed(*numbers: Row) -> str:
+    """Return what limits the claim of some numbers."""
+    alone = any(one["speaks_of"] == "sentences" for one in numbers)
+    return "; one seed, so of these trained models only" if alone else ""
