@@ -5,7 +5,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from ksl_bench import cluster
+from ksl_bench.cluster import group as worker_side
 from ksl_bench.desk import Desk
 from ksl_bench.models import find_model
 from ksl_bench.pack import Pack, pack_group
@@ -161,9 +161,9 @@ class Builder:
 @pytest.fixture
 def worker_group(plan, monkeypatch):
     """Return a desk that holds four states, and what a group does with what it is handed."""
-    monkeypatch.setattr(cluster.ray, "get", lambda answer: answer)
+    monkeypatch.setattr(worker_side.ray, "get", lambda answer: answer)
     desk = open_desk(plan, states(plan, "ks_partial_k18", "ks_partial_k4"))
-    return desk, lambda error: cluster._build(Builder(error), desk.next(0), Remote(desk), 0)
+    return desk, lambda error: worker_side._build(Builder(error), desk.next(0), Remote(desk), 0)
 
 
 def outcomes_of(desk):

@@ -11,7 +11,7 @@ PACKAGE = Path(__file__).resolve().parents[1] / "ksl_bench"
 MODULES = sorted(PACKAGE.rglob("*.py"))
 
 OWNERS = {
-    "ray": {"cluster.py", "jobs", "sweep"},
+    "ray": {"cluster", "jobs", "sweep"},
     "mlflow": {"tracking.py"},
     "deepspeed": {"training"},
 }

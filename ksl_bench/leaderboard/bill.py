@@ -59,11 +59,10 @@ def add_cost_over_full(rows: Sequence[Row]) -> None:
 
     With the score beside it that is the cost to reach the score, against tuning everything.
     """
-    full = {
-        row["condition"]: row["cost"]["total_device_hours"]
-        for row in rows
-        if row["method"] == "full" and row["cost"] and row["probe"] is None
-    }
+    full: dict[str, float] = {}
+    for row in rows:
+        if row["method"] == "full" and row["cost"] and row["probe"] is None:
+            full.setdefault(row["condition"], row["cost"]["total_device_hours"])
     for row in rows:
         if row["cost"] is not None:
             whole = full.get(row["condition"])

@@ -103,6 +103,18 @@ def kill_tree(pid: int) -> None:
                 one.kill()
 
 
+_ALIVE = """
+import sys, time, ray
+ray.init(address=sys.argv[1], logging_level="ERROR", log_to_driver=False)
+for _ in range(60):
+    if sum(node["Alive"] for node in ray.nodes()) >= int(sys.argv[2]):
+        sys.exit(0)
+    time.sleep(0.5)
+sys.exit(1)
+"""
+"""Tells by its exit code whether so many nodes are in a cluster within half a minute."""
+
+
 class Nodes:
     """A Ray cluster of raylets on this machine, with a token of its own."""
 
@@ -121,6 +133,19 @@ class Nodes:
         }
         self.head = self._start("--head", "--port", str(port), "--num-cpus", "0")
         self.workers = [self._join() for _ in range(nodes)]
+        self._wait_for_nodes(1 + nodes)
+
+    def _wait_for_nodes(self, count: int) -> None:
+        """Wait until all have joined: a raylet on a busy machine takes its time, or gives up."""
+        line = [sys.executable, "-W", "ignore", "-c", _ALIVE, self.address, str(count)]
+        environment = {**os.environ, **self.environment}
+        for _ in range(3):
+            if subprocess.run(line, env=environment, check=False).returncode == 0:
+                return
+            self.workers = [
+                self._join() if node.poll() is not None else node for node in self.workers
+            ]
+        raise AssertionError(f"not {count} nodes in {self.address}")
 
     def _join(self) -> subprocess.Popen[bytes]:
         return self._start("--address", self.address, "--num-cpus", "1")

@@ -1,0 +1,78 @@
+"""To a Ray cluster and away from it; what goes along with the workers."""
+
+from __future__ import annotations
+
+import logging
+import os
+from typing import Any
+
+import ray
+from ray._private import ray_constants
+from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
+
+from ksl_bench.errors import ClusterError
+
+PASSED_ON = ("HF_", "NCCL_", "SACREBLEU", "AWS_", "CUDA_DEVICE_MAX_CONNECTIONS")
+"""Prefixes of the environment variables that workers need."""
+
+SECRET = ("TOKEN", "SECRET", "KEY", "PASSWORD", "CREDENTIAL")
+"""What the name of a secret holds: its value goes by actor call, so that no log, dashboard or job
+description shows it. The others go with Ray's runtime environment, since libraries read some of them
+(HF_HOME) when they are imported."""
+
+
+def passed_on(*, secret: bool) -> dict[str, str]:
+    """Return this process's variables that workers need: the secret ones, or the others."""
+    return {
+        name: value
+        for name, value in os.environ.items()
+        if name.startswith(PASSED_ON) and any(word in name for word in SECRET) is secret
+    }
+
+
+def connect(address: str | None) -> None:
+    """Join a Ray cluster, or start one on this machine that listens on loopback only.
+
+    Raises:
+        ClusterError: If the cluster cannot be reached.
+    """
+    os.environ.setdefault("RAY_TRAIN_HEALTH_CHECK_INTERVAL_S", "0.5")
+    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+    os.environ.setdefault("RAY_TRAIN_V2_ENABLED", "1")
+    os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
+    logging.getLogger("ray").setLevel(logging.ERROR)
+    options: dict[str, Any] = {"log_to_driver": False, "logging_level": logging.ERROR}
+    try:
+        if address is None:
+            _stay_on_loopback()
+            ray.init(include_dashboard=False, **options)
+        else:
+            # In a Ray job the job's own runtime environment is there already; the same variables again
+            # are no conflict.
+            os.environ.setdefault("RAY_OVERRIDE_JOB_RUNTIME_ENV", "1")
+            environment = {"env_vars": passed_on(secret=False)}
+            ray.init(address=address, runtime_env=environment, **options)
+    except (ConnectionError, RuntimeError, ValueError, ray.exceptions.RayError) as error:
+        reason = str(error).strip().splitlines()[0]
+        raise ClusterError(f"--address {address}: cannot reach Ray: {reason}") from None
+
+
+def _stay_on_loopback() -> None:
+    """Let what Ray starts here listen on 127.0.0.1 only; by itself it listens on every address.
+
+    Ray has a switch for it, meant for systems whose firewall asks. It is read when Ray is imported, so
+    here it is set for the processes to come and for this one.
+    """
+    os.environ[ray_constants.ENABLE_RAY_CLUSTERS_ENV_VAR] = "0"
+    ray_constants.ENABLE_RAY_CLUSTER = False
+
+
+def disconnect() -> None:
+    """Leave the cluster; one that was started here ends."""
+    ray.shutdown()
+
+
+def beside_the_driver(kind: type) -> Any:
+    """Return a class of actors that live on the driver's node: no other node's loss takes them along."""
+    here = NodeAffinitySchedulingStrategy(ray.get_runtime_context().get_node_id(), soft=False)
+    return ray.remote(num_cpus=0, scheduling_strategy=here)(kind)

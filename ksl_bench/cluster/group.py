@@ -1,0 +1,84 @@
+"""What every worker of a group runs: ask the desk, build, tell the desk."""
+
+from __future__ import annotations
+
+import logging
+import os
+import time
+from typing import Any
+
+import ray
+import ray.train
+import ray.train.torch
+
+from ksl_bench.pack import Pack
+from ksl_bench.plan import Work
+from ksl_bench.store import Store
+from ksl_bench.training.loop import Worker
+from ksl_bench.worker import Outcome, classify
+
+WAIT_SECONDS = 0.05
+"""How long a group without work waits before it asks again."""
+
+
+def serve(config: dict[str, Any]) -> None:
+    """Work for the desk until it says to leave; runs on every worker of a group."""
+    import torch
+    import torch.distributed as dist
+
+    desk, group = config["desk"], config["group"]
+    os.environ.update(ray.get(desk.environment.remote()))
+    context = ray.train.get_context()
+    worker = Worker(
+        rank=context.get_world_rank(),
+        world_size=context.get_world_size(),
+        device=ray.train.torch.get_device(),
+    )
+    if worker.device.type == "cuda":
+        torch.cuda.set_device(worker.device)  # collective calls on objects use the current device
+    builder = config["make_builder"](config["setting"], Store(config["storage"]), worker)
+    if worker.leads:
+        ray.get(desk.arrive.remote(group, ray.get_runtime_context().current_actor))
+    while True:
+        # The answer goes to all ranks even if it is to wait: a rank that waited in a collective call
+        # for hours would run into its timeout.
+        told: list[Any] = [ray.get(desk.next.remote(group)) if worker.leads else None]
+        if worker.world_size > 1:
+            dist.broadcast_object_list(told, src=0)
+        if told[0] == "leave":
+            return
+        if told[0] == "wait":
+            time.sleep(WAIT_SECONDS)
+        else:
+            _build(builder, told[0], desk, group)
+
+
+def _build(builder: Any, work: Work | Pack, desk: Any, group: int) -> None:
+    """Build an artifact, or a pack of them, and tell the desk; a group that cannot go on ends here."""
+
+    def report_of(key: str) -> Any:
+        return lambda progress: desk.progress.remote(key, progress)
+
+    def tell(outcome: Outcome) -> None:
+        if builder.worker.leads:
+            ray.get(desk.done.remote(group, outcome))
+
+    try:
+        if isinstance(work, Pack):
+            builder.build_pack(work, report_of, tell)
+            return
+        outcome = builder.build(work, report_of(work.key))
+    except Exception as error:
+        status, reason = classify(error)
+        if isinstance(work, Pack):
+            logging.getLogger(__name__).exception("a pack of %d failed", len(work.works))
+            ray.get(desk.broke.remote(group))
+        else:
+            logging.getLogger(__name__).exception("%s %s failed", work.kind, work.key)
+            ray.get(desk.done.remote(group, Outcome(work.key, status, reason)))
+        # After an out-of-memory error the allocator is in pieces; other ranks may wait in a collective
+        # call for this one. Ray Train makes the group anew.
+        if status == "out_of_memory" or builder.worker.world_size > 1:
+            raise
+        return
+    tell(outcome)

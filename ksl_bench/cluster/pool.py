@@ -1,0 +1,120 @@
+"""Warm worker groups, as many as the cluster holds."""
+
+from __future__ import annotations
+
+import contextlib
+import threading
+import time
+from collections.abc import Callable, Iterable
+from typing import Any
+
+import ray
+import ray.train
+import ray.train.torch
+
+from ksl_bench.benchmark import Event
+from ksl_bench.cluster.connection import beside_the_driver, passed_on
+from ksl_bench.cluster.group import serve
+from ksl_bench.cluster.watch import Watch, cluster_there
+from ksl_bench.config import Suite
+from ksl_bench.desk import Desk
+from ksl_bench.errors import ClusterError
+from ksl_bench.plan import Plan, Setting, Work
+from ksl_bench.store import Store
+from ksl_bench.training.loop import Worker
+from ksl_bench.worker import Builder
+
+
+class RayPool:
+    """As many warm worker groups as the cluster holds and the plan can use."""
+
+    def __init__(
+        self,
+        plan: Plan,
+        store: Store,
+        *,
+        groups: int,
+        make_builder: Callable[[Setting, Store, Worker], Any] = Builder,
+    ) -> None:
+        """Start the groups; they come up while the caller goes on.
+
+        Args:
+            plan: What they will work on.
+            store: Where artifacts live.
+            groups: How many.
+            make_builder: Called by every worker: what makes the artifacts.
+        """
+        self._desk: Any = beside_the_driver(Desk).remote(passed_on(secret=True), plan.setting)
+        self._errors: list[BaseException] = []
+        self._watch = Watch(self._desk, plan.suite.resources)
+        self._threads = [
+            threading.Thread(
+                target=self._fit,
+                args=(plan, store, group, make_builder),
+                name=f"group-{group}",
+                daemon=True,
+            )
+            for group in range(groups)
+        ]
+        for thread in self._threads:
+            thread.start()
+
+    def _fit(self, plan: Plan, store: Store, group: int, make_builder: Any) -> None:
+        config = {
+            "desk": self._desk,
+            "group": group,
+            "setting": plan.setting,
+            "storage": store.root,
+            "make_builder": make_builder,
+        }
+        try:
+            _trainer(plan.suite, store, config).fit()
+        except BaseException as error:
+            self._errors.append(error)
+
+    def submit(self, work: Work) -> None:
+        """Queue a piece of work."""
+        with cluster_there():
+            ray.get(self._desk.submit.remote(work))
+
+    def events(self) -> Iterable[Event]:
+        """Return what happened; waits a tenth of a second when nothing did."""
+        with cluster_there():
+            self._watch.look()
+            events: list[Event] = ray.get(self._desk.events.remote())
+        if not events:
+            if not any(thread.is_alive() for thread in self._threads):
+                last = self._errors[-1] if self._errors else "they ended early"
+                raise ClusterError(f"no worker group is left: {last}")
+            time.sleep(0.1)
+        return events
+
+    def close(self) -> None:
+        """Let the groups go; those that do not come to an end are left to Ray's shutdown."""
+        with contextlib.suppress(ray.exceptions.RayError):
+            ray.get(self._desk.close.remote(), timeout=10)
+        for thread in self._threads:
+            thread.join(timeout=10)
+
+
+def _trainer(suite: Suite, store: Store, config: dict[str, Any]) -> ray.train.torch.TorchTrainer:
+    resources = suite.resources
+    per_worker = {"CPU": resources.cpus_per_worker}
+    if resources.gpus_per_worker:
+        per_worker["GPU"] = resources.gpus_per_worker
+    return ray.train.torch.TorchTrainer(
+        serve,
+        train_loop_config=config,
+        scaling_config=ray.train.ScalingConfig(
+            num_workers=resources.workers_per_run,
+            use_gpu=bool(resources.gpus_per_worker),
+            resources_per_worker=per_worker,
+            placement_strategy=resources.placement,
+        ),
+        run_config=ray.train.RunConfig(
+            name=f"{suite.name}-group-{config['group']}",
+            storage_path=store.location("ray"),
+            # The desk counts losses by piece of work; the group itself may always come back.
+            failure_config=ray.train.FailureConfig(max_failures=-1),
+        ),
+    )

@@ -1,0 +1,37 @@
+import pytest
+
+from ksl_bench.leaderboard import read_leaderboard
+from tests.boards import COST, Written
+
+SEARCH = {"trials": 8, "space": "s", "seeds": [7], "steps": 960, "device_hours": 0.5}
+
+
+def rows_of(made):
+    return {row["baseline"]: row for row in read_leaderboard(made.done(), made.name)}
+
+
+def test_means_over_seeds_and_the_highest_peak_over_ranks(tmp_path):
+    made = Written(tmp_path)
+    ranks = [{"allocated": 5, "reserved": 70}, {"allocated": 6, "reserved": 80}]
+    made.scored("full", [0.9, 0.8], cost={**COST, "train_peak_memory": ranks})
+    cost = rows_of(made)["full"]["cost"]
+    assert cost["train_seconds"] == 7.0
+    assert cost["train_tokens_per_second"] == 100.0
+    assert (cost["peak_allocated_bytes"], cost["peak_reserved_bytes"]) == (3 * 2**20, 80)
+    assert cost["peak_memory_bytes"] == 3 * 2**20  # of evaluation, which tells of no reserved bytes
+
+
+def test_a_search_is_on_the_bill_in_hours_and_money(tmp_path):
+    made = Written(tmp_path).scored("full", [0.9])
+    made.scored("tuned", [0.9], method="lora", search=SEARCH, cost={**COST, "money": 0.02})
+    rows = rows_of(made)
+    cost = rows["tuned"]["cost"]
+    assert (cost["search_device_hours"], cost["total_device_hours"]) == (0.5, 0.51)
+    assert cost["money"] == pytest.approx(0.02 * 51)
+    assert cost["over_full"] == pytest.approx(51)
+    assert rows["full"]["cost"]["over_full"] == 1
+
+
+def test_without_full_fine_tuning_nothing_is_over_it(tmp_path):
+    row = rows_of(Written(tmp_path).scored("lora", [0.9], method="lora"))["lora"]
+    assert row["cost"]["over_full"] is None

@@ -1,0 +1,116 @@
+"""The leaderboard over stores written by hand: joins, intervals, blame."""
+
+import numpy as np
+import pytest
+
+from ksl_bench.errors import StorageError
+from ksl_bench.evaluation.scoring import RESAMPLES_FILE, read_arrays
+from ksl_bench.leaderboard import read_board, read_leaderboard, reasons
+from ksl_bench.significance.intervals import difference, mean_interval
+from ksl_bench.significance.resampling import Draw, System
+from ksl_bench.store import key_of
+from tests.boards import Written
+
+
+@pytest.fixture(scope="module")
+def store(tmp_path_factory):
+    """A base, a LoRA of three seeds, a ticket of two, and rows that failed each in its way."""
+    made = Written(tmp_path_factory.mktemp("store"), seeds=[0, 1, 2])
+    made.scored("base", [0.9, 0.9, 0.9], method="none", stops=False)
+    made.scored("lora", [0.97, 0.98, 0.99], method="lora")
+    made.scored("good", [0.95, 0.96], method="partial_tuning", ticket={"criterion": "ks", "k": 18})
+    for name in ("diverged", "open"):
+        made.recipe(name, "full")
+    made.recipe("late", "partial_tuning", ticket={"criterion": "ks", "k": 4})
+    state, source = key_of({"state": 1}), key_of({"state": 2})
+    made.store.fail("state", state, "diverged", "the loss is nan")
+    made.store.fail("state", source, "out_of_memory", "too big")
+    made.row("diverged", 0, key_of({"evaluation": 1}), state=state)
+    made.row("late", 0, key_of({"evaluation": 2}), source_state=source)
+    made.row("open", 0, key_of({"evaluation": 3}), state=key_of({"state": 3}))
+    return made.done()
+
+
+@pytest.fixture(scope="module")
+def rows(store):
+    return {row["baseline"]: row for row in read_leaderboard(store, "mine")}
+
+
+def system(store, row, rule="first_line", metric="bleu", *, fixed=False):
+    """A row's system, put together from the files by hand."""
+    records = [store.record("evaluation", key) for key in row["evaluations"]]
+    arrays = [
+        read_arrays(store.read_bytes("evaluation", one["key"], RESAMPLES_FILE)) for one in records
+    ]
+    if fixed:
+        records, arrays = records[:1], arrays[:1]
+    return System(
+        () if fixed else tuple(row["seeds"]),
+        np.array([one["scores"][rule][metric]["value"] for one in records]),
+        np.stack([one[f"{rule}/{metric}"] for one in arrays], axis=1),
+        Draw(**records[0]["draw"]),
+    )
+
+
+def test_scores_are_means_over_seeds_and_each_seed_is_kept(rows):
+    score = rows["lora"]["scores"]["raw"]["bleu"]
+    assert list(score["by_seed"]) == ["0", "1", "2"]
+    assert score["value"] == pytest.approx(np.mean(list(score["by_seed"].values())))
+    assert rows["good"]["finished_seeds"] == [0, 1]
+    assert rows["good"]["ticket_sizes"] == [18, 18]
+
+
+def test_the_interval_is_that_of_seeds_and_sentences_together(store, rows):
+    score, found = (
+        rows["lora"]["scores"]["first_line"]["bleu"],
+        mean_interval(system(store, rows["lora"])),
+    )
+    assert (score["low"], score["high"]) == (found.low, found.high)
+    assert score["speaks_of"] == "seeds and sentences"
+
+
+def test_the_base_depends_on_no_seed(store, rows):
+    assert rows["base"]["scores"]["raw"]["bleu"]["speaks_of"] == "sentences"
+    gain = rows["lora"]["gains"]["first_line"]["bleu"]
+    found = difference(system(store, rows["lora"]), system(store, rows["base"], fixed=True))
+    assert (gain["low"], gain["high"]) == (found.interval.low, found.interval.high)
+    assert gain["p_value"] == found.p_value
+    assert gain["paired_seeds"] == [0, 1, 2]
+
+
+def test_rows_that_failed_stay_with_their_reason(store, rows):
+    found = {name: (row["status"], row["reason"]) for name, row in rows.items()}
+    assert found["diverged"] == ("diverged", "the loss is nan")
+    assert found["late"] == ("skipped", "the source of its ticket is out_of_memory: too big")
+    assert found["open"] == ("pending", None)
+    assert reasons(list(rows.values()))[0] == "diverged: diverged: the loss is nan"
+    assert rows["diverged"]["scores"] is None
+    assert rows["diverged"]["ranking"]["not_ranked"] == "0 of 1 seeds finished"
+
+
+def test_a_suite_that_was_never_run_names_the_closest(store):
+    with pytest.raises(StorageError, match="Did you mean 'mine'"):
+        read_leaderboard(store, "mime")
+
+
+def test_resamples_that_are_broken_make_a_run_pending_and_say_so(tmp_path):
+    store = Written(tmp_path).scored("lora", [0.9, 0.8]).done()
+    (row,) = read_leaderboard(store, "mine")
+    path = tmp_path / "evaluations" / row["evaluations"][0] / RESAMPLES_FILE
+    path.write_bytes(path.read_bytes()[:-1])
+    (row,) = read_leaderboard(store, "mine")
+    assert (row["status"], row["finished_seeds"]) == ("pending", [1])
+    assert "was set aside" in row["reason"]
+
+
+def test_an_object_store_gives_the_same_board(store, rows):
+    from ksl_bench.store import Store
+
+    other = Store("memory://board-test")
+    for path in store.files.names("evaluations"):
+        record = store.record("evaluation", path)
+        files = {name: store.read_bytes("evaluation", path, name) for name in record["files"]}
+        other.finish("evaluation", path, record, files)
+    other.write_plan("mine", store.read_plan("mine"))
+    there = {row["baseline"]: row for row in read_board(other, "mine").rows}
+    assert there["lora"] == rows["lora"]
