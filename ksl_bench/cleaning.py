@@ -1,9 +1,9 @@
-"""What may go from a store: nothing that a suite's last plan names, nothing that someone works on.
+"""What may go from a store: nothing that a suite's plans name, nothing that someone works on.
 
 Shown before it is deleted. What goes:
 
-- states, tickets and evaluations that no stored plan names, of suites that changed since; those younger
-  than a day stay, for a sweep names its trials only when it ends;
+- states, tickets and evaluations that no stored plan names, the last of a suite or an earlier one; those
+  younger than a day stay, for a sweep names its trials only when it ends;
 - with an age, those of plans that have not been run for so long (a retention rule for scheduled sweeps), and
   the plans themselves;
 - what was set aside as broken;
@@ -62,19 +62,20 @@ def find_waste(
     now = time.time() if now is None else now
     written = {entry.path: entry.modified for entry in entries}
     sizes = _Sizes(entries)
+    plans = [(name, at) for name in store.plans() for at in (None, *store.past_plans(name))]
     old = {
-        name
-        for name in store.plans()
+        plan
+        for plan in plans
         if older_than_days is not None
-        and (at := written.get(plan_path(name))) is not None
+        and (at := written.get(plan_path(*plan))) is not None
         and now - at > older_than_days * DAY
     }
     wanted = {
-        key for name in store.plans() if name not in old for key in _named(store.read_plan(name))
+        key for plan in plans if plan not in old for key in _named(store.read_plan(*plan))
     }
     waste = [
-        sizes.waste(plan_path(name), f"plan not run for {older_than_days:g} days")
-        for name in sorted(old)
+        sizes.waste(path, f"plan not run for {older_than_days:g} days")
+        for path in sorted(plan_path(*plan) for plan in old)
     ]
     waste += [
         one

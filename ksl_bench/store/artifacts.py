@@ -3,7 +3,7 @@
     <root>/states/<key>/{state.safetensors, config.yaml, metrics.jsonl, checkpoints/, state.json}
     <root>/tickets/<key>.safetensors, <key>.json
     <root>/evaluations/<key>/{outputs.jsonl, result.json}
-    <root>/suites/<name>.json
+    <root>/suites/<name>.json           the plan of the last run; <name>@<time>.json: earlier ones
     <root>/leases/<key>.json            while a driver works on an artifact: see `leases`
 
 An artifact is its record: a JSON object that names the digest of every file and is written last.
@@ -26,6 +26,7 @@ from ksl_bench.store.layout import (
     FOLDERS,
     KEY,
     NAME,
+    STAMP,
     TICKET,
     body_path,
     file_path,
@@ -325,12 +326,26 @@ class Store:
     # Plans of suites.
 
     def write_plan(self, name: str, plan: Mapping[str, Any]) -> None:
-        """Write the plan of the last run of a suite."""
-        self._files.write(plan_path(name), render_object(plan))
+        """Write the plan of the last run of a suite; an earlier one that says something else is kept.
 
-    def read_plan(self, name: str) -> dict[str, Any] | None:
-        """Return the plan of a suite, None if there is none; a broken one is set aside."""
-        path = plan_path(name)
+        `written_at` says when a plan was first written; the file's own time is that of the last run.
+        """
+        last, stamp = self.read_plan(name), datetime.now(UTC).strftime("%Y%m%dT%H%M%SZ")
+        if last is not None and "written_at" in last:
+            if {**_read(plan), "written_at": last["written_at"]} == last:
+                stamp = last["written_at"]
+            else:
+                self._files.write(plan_path(name, last["written_at"]), render_object(last))
+        self._files.write(plan_path(name), render_object({**plan, "written_at": stamp}))
+
+    def read_plan(self, name: str, at: str | None = None) -> dict[str, Any] | None:
+        """Return the plan of a suite, None if there is none; a broken one is set aside.
+
+        Args:
+            name: Of the suite.
+            at: One of `past_plans`; the last plan where none is given.
+        """
+        path = plan_path(name, at)
         content = self._files.read(path)
         if content is None:
             return None
@@ -338,6 +353,15 @@ class Store:
         if plan is None:
             self._files.set_aside(path, "not a JSON object")
         return plan
+
+    def past_plans(self, name: str) -> list[str]:
+        """Return the stamps (UTC, 20261124T023000Z) of a suite's earlier plans, the oldest first."""
+        parts = (one.removesuffix(".json").split("@") for one in self._files.names("suites"))
+        return sorted(
+            part[1]
+            for part in parts
+            if len(part) == 2 and part[0] == name and STAMP.fullmatch(part[1])
+        )
 
     def plans(self) -> list[str]:
         """Return the names of the suites that have a plan, sorted."""
@@ -347,6 +371,11 @@ class Store:
             if name.endswith(".json")
         )
         return sorted(name for name in names if NAME.fullmatch(name))
+
+
+def _read(plan: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a plan as it will be read."""
+    return parse_object(render_object(plan)) or {}
 
 
 def _joined(lines: Sequence[str]) -> bytes:

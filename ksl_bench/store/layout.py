@@ -15,6 +15,7 @@ TICKET = "ticket"
 FOLDERS = {"state": "states", "ticket": "tickets", "evaluation": "evaluations"}
 _RECORDS = {"state": "state.json", "evaluation": "result.json"}
 KEY = re.compile(r"[0-9a-f]{20}")
+STAMP = re.compile(r"\d{8}T\d{6}Z")
 NAME = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9._-]*")
 
 
@@ -55,6 +56,10 @@ def file_path(kind: str, key: str, name: str) -> str:
     return f"{body}/{named(name)}"
 
 
-def plan_path(name: str) -> str:
-    """Return where the plan of a suite is."""
-    return f"suites/{named(name)}.json"
+def plan_path(name: str, at: str | None = None) -> str:
+    """Return where the plan of a suite is; `at` is the stamp of an earlier one."""
+    if at is None:
+        return f"suites/{named(name)}.json"
+    if not STAMP.fullmatch(at):
+        raise StorageError(f"not the stamp of a plan: {at!r}; must be like 20261124T023000Z")
+    return f"suites/{named(name)}@{at}.json"

@@ -359,11 +359,36 @@ def test_plans_are_kept_by_name(store, caplog):
     store.write_plan("paper", {"rows": [1]})
     store.write_plan("quick-start.v2_x", {"rows": []})
     assert store.plans() == ["paper", "quick-start.v2_x"]
-    assert store.read_plan("paper") == {"rows": [1]}
+    assert store.read_plan("paper")["rows"] == [1]
     overwrite(store, "suites/paper.json", b"{")
     assert store.read_plan("paper") is None
     assert store.plans() == ["quick-start.v2_x"]
     assert "paper.json" in caplog.text
+
+
+def test_earlier_plans_are_kept_where_they_say_something_else(store, monkeypatch):
+    stamps = iter(f"2026112{day}T000000Z" for day in range(1, 9))
+
+    class Clock:
+        @staticmethod
+        def now(zone):
+            return Clock()
+
+        def strftime(self, form):
+            return next(stamps)
+
+    monkeypatch.setattr("ksl_bench.store.artifacts.datetime", Clock)
+    store.write_plan("paper", {"rows": [1]})
+    store.write_plan("paper", {"rows": [1]})  # the same again
+    assert store.past_plans("paper") == []
+    store.write_plan("paper", {"rows": [2]})
+    store.write_plan("paper-2", {"rows": []})
+    assert store.past_plans("paper") == ["20261121T000000Z"]
+    assert store.read_plan("paper", "20261121T000000Z")["rows"] == [1]
+    assert store.read_plan("paper")["rows"] == [2]
+    assert store.plans() == ["paper", "paper-2"]
+    with pytest.raises(StorageError, match="not the stamp of a plan"):
+        store.read_plan("paper", "../x")
 
 
 # Where the store is.
