@@ -14,7 +14,17 @@ from typer.exceptions import TyperException
 
 from ksl_bench import __version__
 from ksl_bench.auth import require_token
-from ksl_bench.cli import certify, clean, submit, suites, sweep, ticket_search, tickets, translate
+from ksl_bench.cli import (
+    certify,
+    clean,
+    compare,
+    submit,
+    suites,
+    sweep,
+    ticket_search,
+    tickets,
+    translate,
+)
 from ksl_bench.cli.common import complain
 from ksl_bench.errors import KslBenchError
 from ksl_bench.jobs.sealing import unseal_environment
@@ -41,6 +51,7 @@ def _assemble() -> typer.Typer:
     whole.callback(invoke_without_command=True)(_version)
     whole.add_typer(suites.app)
     whole.add_typer(sweep.app)
+    whole.add_typer(compare.app)
     whole.add_typer(clean.app)
     whole.add_typer(submit.app, name="submit")
     tickets.app.add_typer(ticket_search.app)

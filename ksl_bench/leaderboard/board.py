@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -43,32 +43,86 @@ class Board:
         return [row for row in self.rows if row["scored_under"] == condition]
 
 
+@dataclass(frozen=True, slots=True)
+class Scored:
+    """The rows that were scored under one condition."""
+
+    condition: str
+    places: tuple[Place, ...]
+    rows: list[Row]
+    systems: list[Systems | None]
+    """Of each row; None where it has no score."""
+    terms: list[Terms | None]
+
+
+def plan_of(store: Store, suite: str, at: str | None = None) -> dict[str, Any]:
+    """Return the plan of a suite, or an earlier one.
+
+    Raises:
+        StorageError: If the suite was never run over this store.
+    """
+    plan = store.read_plan(suite, at)
+    if plan is None:
+        raise StorageError(f"nothing is stored of {unknown('suite', suite, store.plans())}")
+    return plan
+
+
+def read_conditions(store: Store, plan: Mapping[str, Any]) -> Iterator[Scored]:
+    """Read a plan's results, one condition after another: all resamples at once would fill the memory."""
+    recipes = {one["name"]: one for one in plan["suite"]["baselines"]}
+    placed: dict[str, dict[Place, list[Run]]] = {}
+    for row, run in zip(plan["rows"], read_runs(store, plan["rows"]), strict=True):
+        place = row["condition"], row["baseline"], row["scored_under"]
+        placed.setdefault(place[2], {}).setdefault(place, []).append(run)
+    for condition, here in placed.items():
+        runs = [run for some in here.values() for run in some]
+        read_resamples(store, runs)
+        yield _scored(condition, here, recipes)
+        for run in runs:
+            run.resamples = {}
+
+
+def _scored(
+    condition: str,
+    here: Mapping[Place, Sequence[Run]],
+    recipes: Mapping[str, Mapping[str, Any]],
+) -> Scored:
+    scored = Scored(condition, tuple(here), [], [], [])
+    for place, runs in here.items():
+        recipe = recipes[place[1]]
+        row, done = make_row(recipe, place, runs), [run for run in runs if run.finished]
+        systems = systems_of(done, fixed=is_fixed(recipe, runs)) if done else None
+        terms = None
+        if systems is not None and done[0].result is not None:
+            add_scores(row, done, systems)
+            terms = terms_of(row, recipe, done[0].result)
+        scored.rows.append(row)
+        scored.systems.append(systems)
+        scored.terms.append(terms)
+    return scored
+
+
 def read_board(store: Store, suite: str) -> Board:
     """Join a suite's results, and say what they show.
 
     Raises:
         StorageError: If the suite was never run over this store.
     """
-    plan = store.read_plan(suite)
-    if plan is None:
-        raise StorageError(f"nothing is stored of {unknown('suite', suite, store.plans())}")
-    recipes = {one["name"]: one for one in plan["suite"]["baselines"]}
+    plan = plan_of(store, suite)
     spec = VerdictSpec(**plan["suite"].get("verdicts", {}))
-    placed: dict[str, dict[Place, list[Run]]] = {}
-    for row, run in zip(plan["rows"], read_runs(store, plan["rows"]), strict=True):
-        place = row["condition"], row["baseline"], row["scored_under"]
-        placed.setdefault(place[2], {}).setdefault(place, []).append(run)
     made: dict[Place, Row] = {}
     rankings: dict[str, list[Ranked]] = {}
     verdicts: list[Verdict] = []
-    for condition, here in placed.items():
-        read_resamples(store, [run for runs in here.values() for run in runs])
-        rows, rankings[condition], said = _scored_under(condition, here, recipes, spec)
-        made.update(zip(here, rows, strict=True))
+    for one in read_conditions(store, plan):
+        add_gains(one.rows, one.systems)
+        rankings[one.condition] = rank_rows(one.rows, one.terms, one.systems, rule=spec.rule)
+        said = judge(one.condition, one.rows, one.systems, spec)
+        for place, row in zip(one.places, one.rows, strict=True):
+            home = row["condition"] == row["scored_under"]
+            mine = [verdict for verdict in said if verdict.baseline == row["baseline"] and home]
+            row["verdicts"] = [verdict.as_dict() for verdict in mine]
+            made[place] = row
         verdicts += said
-        for runs in here.values():
-            for run in runs:
-                run.resamples = {}  # a large suite's would not fit in memory all at once
     order = dict.fromkeys(
         (row["condition"], row["baseline"], row["scored_under"]) for row in plan["rows"]
     )
@@ -76,39 +130,6 @@ def read_board(store: Store, suite: str) -> Board:
     add_recovery(rows)
     add_cost_over_full(rows)
     return Board(suite, plan, rows, rankings, verdicts)
-
-
-def _scored_under(
-    condition: str,
-    here: Mapping[Place, Sequence[Run]],
-    recipes: Mapping[str, Mapping[str, Any]],
-    spec: VerdictSpec,
-) -> tuple[list[Row], list[Ranked], list[Verdict]]:
-    """Return the rows that were scored under one condition, their ranks and the verdicts on them."""
-    rows: list[Row] = []
-    systems: list[Systems | None] = []
-    terms: list[Terms | None] = []
-    for place, runs in here.items():
-        recipe = recipes[place[1]]
-        row, done = make_row(recipe, place, runs), [run for run in runs if run.finished]
-        rows.append(row)
-        if not done or done[0].result is None:
-            systems.append(None)
-            terms.append(None)
-            continue
-        systems.append(systems_of(done, fixed=is_fixed(recipe, runs)))
-        add_scores(row, done, systems[-1] or {})
-        terms.append(terms_of(row, recipe, done[0].result))
-    add_gains(rows, systems)
-    ranked = rank_rows(rows, terms, systems, rule=spec.rule)
-    said = judge(condition, rows, systems, spec)
-    for row in rows:
-        row["verdicts"] = [
-            one.as_dict()
-            for one in said
-            if one.baseline == row["baseline"] and row["condition"] == row["scored_under"]
-        ]
-    return rows, ranked, said
 
 
 def read_leaderboard(store: Store, suite: str) -> list[Row]:

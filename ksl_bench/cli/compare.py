@@ -1,0 +1,157 @@
+"""compare: two results of one suite."""
+
+from __future__ import annotations
+
+import json
+import re
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+from rich.box import SIMPLE_HEAD
+from rich.markup import escape
+from rich.table import Table
+
+from ksl_bench.cli.common import JsonOption, StorageOption, open_store, out
+from ksl_bench.errors import KslBenchError
+
+if TYPE_CHECKING:  # the libraries behind it take seconds to import
+    from ksl_bench.leaderboard.compare import Comparison, Side
+    from ksl_bench.store import Store
+
+app = typer.Typer()
+
+_DATE = re.compile(r"(\d{4})-?(\d{2})-?(\d{2})(?:T(\d{2}):?(\d{2})(?::?(\d{2}))?Z?)?")
+
+_KINDS = {
+    "same": "same",
+    "not_shown": "no change shown",
+    "better": "[green]better[/]",
+    "worse": "[red]worse[/]",
+    "not_comparable": "[yellow]not comparable[/]",
+    "appeared": "appeared",
+    "gone": "[red]gone[/]",
+    "broke": "[red]broke[/]",
+    "mended": "[green]mended[/]",
+}
+
+
+@app.command(
+    epilog="Examples:\n\n  ksl-bench compare ./released ./candidate --suite quickstart --bound 1\n\n"
+    "  ksl-bench compare 2026-11-23 2026-11-24 --suite nightly --storage s3://bucket/results"
+)
+def compare(
+    before: Annotated[
+        str, typer.Argument(metavar="A", help="A storage, or a date (UTC) of --storage.")
+    ],
+    after: Annotated[str, typer.Argument(metavar="B", help="The same, to be held against A.")],
+    suite: Annotated[
+        str | None, typer.Option("--suite", help="Name of the suite, where A and B share several.")
+    ] = None,
+    bound: Annotated[
+        float | None,
+        typer.Option(
+            "--bound",
+            metavar="POINTS",
+            min=0,
+            help="Exit 1 where a row is shown to lose more than this, or its result is gone.",
+        ),
+    ] = None,
+    storage: StorageOption = None,
+    json_: JsonOption = False,
+) -> int:
+    """Compare two results of one suite: what changed, and whether chance explains it."""
+    from ksl_bench.leaderboard.compare import compare as compare_sides
+
+    stores = [open_store(storage if _is_date(one) else one) for one in (before, after)]
+    name = _suite(stores, suite)
+    sides = [
+        _side(store, name, given) for store, given in zip(stores, (before, after), strict=True)
+    ]
+    found = compare_sides(*sides)
+    lost = [one for one in found.changes if bound is not None and one.loses(bound)]
+    if json_:
+        told = {**asdict(found), "suite": name, "bound": bound}
+        told["regressions"] = [one.baseline for one in lost]
+        print(json.dumps(told, indent=2, ensure_ascii=False))
+    else:
+        _show(found, name)
+        for one in lost:
+            out.print(f"regression: {one.baseline} ({one.scored_under})", style="red", markup=False)
+    return 1 if lost else 0
+
+
+def _is_date(text: str) -> bool:
+    return _DATE.fullmatch(text) is not None
+
+
+def _suite(stores: list[Store], wanted: str | None) -> str:
+    shared = [name for name in stores[0].plans() if name in stores[1].plans()]
+    if wanted is None and len(shared) == 1:
+        return shared[0]
+    if wanted is None:
+        known = ", ".join(shared) or "none"
+        raise KslBenchError(f"--suite: name one that both have: {known}")
+    return wanted
+
+
+def _side(store: Store, suite: str, given: str) -> Side:
+    """Return one side; of a date it is the last plan that was written by then."""
+    from ksl_bench.leaderboard.board import plan_of
+    from ksl_bench.leaderboard.compare import Side
+
+    match = _DATE.fullmatch(given)
+    if match is None:
+        return Side(store, suite)
+    year, month, day, *clock = match.groups()
+    hour, minute, second = clock if clock[0] else ("23", "59", "59")
+    until = f"{year}{month}{day}T{hour}{minute}{second or '59'}Z"
+    last = plan_of(store, suite).get("written_at", "")
+    stamps = [*store.past_plans(suite), last]
+    known = [stamp for stamp in stamps if stamp and stamp <= until]
+    if not known:
+        there = ", ".join(stamps)
+        raise KslBenchError(f"{given}: nothing of suite {suite} is that old; there is {there}")
+    return Side(store, suite, None if known[-1] == last else known[-1])
+
+
+def _show(found: Comparison, suite: str) -> None:
+    table = Table(
+        title=f"{suite}: {found.metric}, {found.rule}",
+        title_justify="left",
+        box=SIMPLE_HEAD,
+        padding=(0, 1, 0, 0),
+        pad_edge=False,
+    )
+    several = len({one.scored_under for one in found.changes}) > 1
+    for name in ("baseline", "A", "B", "B - A", "p", "hours", "memory", ""):
+        table.add_column(name, justify="left" if name in ("baseline", "") else "right")
+    for one in found.changes:
+        where = f" ({one.condition}, {one.scored_under})" if several else ""
+        gap = one.difference
+        table.add_row(
+            escape(one.baseline + where),
+            _number(one.before),
+            _number(one.after),
+            "" if gap is None else f"{gap['value']:+.1f} \\[{gap['low']:+.1f}, {gap['high']:+.1f}]",
+            "" if gap is None else f"{gap['adjusted_p_value']:.3f}",
+            _times(one.cost["device_hours"]),
+            _times(one.cost["peak_memory"]),
+            _KINDS[one.kind] + (escape(f": {one.note}") if one.note else ""),
+        )
+    out.print(table)
+    out.print(
+        "p: corrected for the number of rows (Holm). hours, memory: B over A.",
+        markup=False,
+        highlight=False,
+    )
+    for line in found.settings:
+        out.print(f"differs: {line}", markup=False, highlight=False, soft_wrap=True)
+
+
+def _number(value: Any) -> str:
+    return "" if value is None else f"{value:.1f}"
+
+
+def _times(ratio: float | None) -> str:
+    return "" if ratio is None else f"{ratio:.2f}x"
