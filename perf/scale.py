@@ -16,16 +16,20 @@ import io
 import json
 import tempfile
 import time
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import psutil
 from rich.console import Console
+from safetensors.numpy import save
 
 from ksl_bench import cluster
 from ksl_bench.benchmark import Event, Execution
 from ksl_bench.cli.common import quiet_models
-from ksl_bench.leaderboard import as_csv, read_leaderboard
+from ksl_bench.evaluation.scoring import RESAMPLES_FILE
+from ksl_bench.leaderboard import as_csv, read_board
 from ksl_bench.models import find_model
 from ksl_bench.plan import Plan, Setting, Work, make_plan
 from ksl_bench.runner import TrackingThread
@@ -35,6 +39,8 @@ from ksl_bench.training.loop import Worker
 from ksl_bench.worker import Outcome
 
 STEPS = 10
+RESAMPLES = 1000
+BASELINES = 15
 COST = {
     "selection_seconds": 0.0,
     "train_seconds": 0.001,
@@ -83,7 +89,9 @@ class StubBuilder:
         self.store.finish("state", work.key, record, files)
 
     def _evaluation(self, work: Work) -> None:
-        score = {"value": 50.0 + work.seed % 7, "low": 49.0, "high": 57.0, "signature": "stub"}
+        draw = np.random.default_rng(int(work.key, 16))
+        value = 50.0 + draw.normal()
+        score = {"value": value, "low": value - 2, "high": value + 2, "signature": "stub"}
         rules = ("raw", "first_line", "prompt_restart")
         result = {
             "baseline": work.baseline.name,
@@ -91,14 +99,27 @@ class StubBuilder:
             "seed": work.seed,
             "split": "devtest",
             "ticket_rows": None,
-            "sentences": 2,
+            "sentences": 200,
             "truncated_training_examples": 0,
             "parameters": {"trainable": 1, "total": 2},
             "scores": {rule: {"bleu": score, "chrf": score} for rule in rules},
+            "draw": {
+                "resamples": RESAMPLES,
+                "groups": 200,
+                "unit": "sentences",
+                "digest": "0" * 20,
+            },
+            "data": {"digest": "stub", "origin": "stub"},
             "diagnostics": {"eos_rate": 1.0, "length_ratio": {rule: 1.0 for rule in rules}},
             "cost": COST,
         }
-        self.store.finish("evaluation", work.key, result, {"outputs.jsonl": b"{}\n"})
+        resampled = {
+            f"{rule}/{metric}": value + draw.normal(size=RESAMPLES)
+            for rule in rules
+            for metric in ("bleu", "chrf")
+        }
+        files = {"outputs.jsonl": b"{}\n", RESAMPLES_FILE: save(resampled)}
+        self.store.finish("evaluation", work.key, result, files)
 
 
 def plan_of(runs: int) -> Plan:
@@ -159,35 +180,38 @@ def driven(runs: int, folder: Path, *, tracking: bool) -> dict[str, float]:
 
 
 def leaderboard_over(results: int, folder: Path) -> dict[str, float]:
-    """Return seconds of the leaderboard over so many results, five seeds a row."""
+    """Return seconds of the leaderboard over so many results: directions of 15 baselines under five seeds."""
     store = Store(str(folder / "board"))
     plan = plan_of(5)
     record, stub = plan.record(), StubBuilder(plan.setting, store, Worker())
     (recipe,) = record["suite"]["baselines"]
-    record["suite"]["baselines"] = []
+    names = [f"embedding-{number}" for number in range(BASELINES)]
+    record["suite"]["baselines"] = [{**recipe, "name": name} for name in names]
     works = [work for work in plan.works.values() if work.kind == "evaluation"]
-    rows = []
-    for number in range(results // 5):
-        name = f"embedding-{number}"
-        record["suite"]["baselines"].append({**recipe, "name": name})
-        for row, work in zip(plan.rows, works, strict=True):
-            key = f"{number * 5 + work.seed:020x}"
-            stub._evaluation(_with_key(work, key))
-            rows.append({**record["rows"][work.seed], "baseline": name, "evaluation": key})
-            assert row.seed == work.seed
+    rows: list[dict[str, Any]] = []
+    for direction in range(results // (5 * BASELINES)):
+        where = {"condition": f"direction-{direction}", "scored_under": f"direction-{direction}"}
+        for name in names:
+            for work in works:
+                key = f"{len(rows):020x}"
+                stub._evaluation(replace(work, key=key))
+                rows.append(
+                    {**record["rows"][work.seed], "baseline": name, "evaluation": key, **where}
+                )
     store.write_plan("board", {**record, "rows": rows})
-    begun = time.perf_counter()
-    board = read_leaderboard(store, "board")
+    before, begun = resident(), time.perf_counter()
+    board = read_board(store, "board")
     read = time.perf_counter() - begun
     as_csv(board)
-    assert sum(len(row["finished_seeds"]) for row in board) == results // 5 * 5
-    return {"results": results, "seconds": read, "with_csv": time.perf_counter() - begun}
-
-
-def _with_key(work: Work, key: str) -> Work:
-    from dataclasses import replace
-
-    return replace(work, key=key)
+    assert sum(len(row["finished_seeds"]) for row in board.rows) == len(rows)
+    pairs = sum(len(one.ranking.pairs) for some in board.rankings.values() for one in some)
+    return {
+        "results": len(rows),
+        "seconds": read,
+        "with_csv": time.perf_counter() - begun,
+        "pairs": pairs,
+        "mib": (resident() - before) / 2**20,
+    }
 
 
 def main() -> None:
@@ -213,7 +237,10 @@ def main() -> None:
         return
     for row in rows:
         print(", ".join(f"{field} {value:.4g}" for field, value in row.items()))
-    print(f"leaderboard over {options.results:,} results: {board['seconds']:.2f} s")
+    print(
+        f"leaderboard over {board['results']:,} results, {board['pairs']:,} pairs compared: "
+        f"{board['seconds']:.2f} s, {board['mib']:.0f} MiB"
+    )
 
 
 if __name__ == "__main__":

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import cache
 
 import numpy as np
 from scipy import special, stats
 from scipy.optimize import brentq
 
 from ksl_bench.significance.intervals import ALPHA, Interval
+from ksl_bench.significance.resampling import Floats
 
 _NODES = 400
 
@@ -48,12 +50,18 @@ def minimum_detectable_difference(
     return _shift(power, alpha, freedom) * float(np.sqrt(pooled))
 
 
+@cache
+def _quadrature() -> tuple[Floats, Floats]:
+    nodes, weights = np.polynomial.legendre.leggauss(_NODES)
+    return nodes, weights
+
+
 def _shift(power: float, alpha: float, freedom: float) -> float:
     """Return the noncentrality at which a two-sided t test has the power.
 
     By quadrature over the estimated standard error: scipy's noncentral t is NaN in the far tail.
     """
-    nodes, weights = np.polynomial.legendre.leggauss(_NODES)
+    nodes, weights = _quadrature()
     estimates = np.sqrt(stats.chi2.ppf((nodes + 1) / 2, freedom) / freedom)
     needed = float(stats.t.isf(alpha / 2, freedom)) * estimates
 
