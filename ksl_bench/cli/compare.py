@@ -1,4 +1,4 @@
-"""compare: two results of one suite."""
+"""compare and contrast: two results of one suite, two rows of one result."""
 
 from __future__ import annotations
 
@@ -79,6 +79,57 @@ def compare(
         for one in lost:
             out.print(f"regression: {one.baseline} ({one.scored_under})", style="red", markup=False)
     return 1 if lost else 0
+
+
+@app.command(
+    epilog="Example:\n\n  ksl-bench contrast controls ks_partial_k18 frequency_k18 --condition response"
+)
+def contrast(
+    suite: Annotated[str, typer.Argument(help="Name of a suite that was run.")],
+    first: Annotated[str, typer.Argument(help="A baseline.")],
+    second: Annotated[str, typer.Argument(help="Another baseline.")],
+    condition: Annotated[
+        str | None, typer.Option("--condition", help="Where the suite has several.")
+    ] = None,
+    rule: Annotated[
+        str | None, typer.Option("--rule", help="Extraction rule; else that of the verdicts.")
+    ] = None,
+    metric: Annotated[
+        str | None, typer.Option("--metric", help="Else the first that the suite names.")
+    ] = None,
+    storage: StorageOption = None,
+    json_: JsonOption = False,
+) -> None:
+    """Compare two baselines: the difference over seeds, and tests on the sentences of each seed."""
+    from ksl_bench.leaderboard.contrast import contrast as contrast_rows
+
+    store = open_store(storage)
+    found = contrast_rows(
+        store, suite, first, second, condition=condition, rule=rule, metric=metric
+    )
+    if json_:
+        print(json.dumps(found, indent=2))
+        return
+    gap = found["difference"]
+    out.print(
+        f"{first} less {second}: {gap['value']:+.2f} [{gap['low']:+.2f}, {gap['high']:+.2f}] "
+        f"{found['metric']}, {found['rule']}, over {gap['speaks_of']}; p = {gap['p_value']:.3g} of one "
+        f"planned comparison; within {found['margin']:g}: {found['verdict'].replace('_', '-')}",
+        markup=False,
+        highlight=False,
+    )
+    table = Table(title="of these trained models only", title_justify="left", box=SIMPLE_HEAD)
+    for name in ("seed", "test", "difference", "p", "draws"):
+        table.add_column(name, justify="left" if name == "test" else "right")
+    for one in found["sentence_tests"]:
+        table.add_row(
+            str(one["seed"]),
+            one["test"],
+            f"{one['difference']:+.2f}",
+            f"{one['p_value']:.4f}",
+            f"{one['resamples']:,}",
+        )
+    out.print(table)
 
 
 def _is_date(text: str) -> bool:

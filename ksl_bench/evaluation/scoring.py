@@ -19,7 +19,7 @@ from ksl_bench.significance.intervals import mean_interval
 from ksl_bench.significance.resampling import Floats, Resampling, System, resample
 
 SENTENCES_FILE = "statistics.safetensors"
-"""`<rule>/<metric>`: statistics of every sentence, int32, (N, S)."""
+"""`<rule>/<metric>`: statistics of every sentence, int32, (N, S); `groups`: its document or itself, (N,)."""
 RESAMPLES_FILE = "resamples.safetensors"
 """`<rule>/<metric>`: the score of every resample, float64, (B,)."""
 
@@ -90,7 +90,8 @@ def score_rules(
             interval = mean_interval(one_seed_system(score.value, resampled[name], drawn))
             ends = {"low": interval.low, "high": interval.high}
             scores.setdefault(rule, {})[metric] = {**asdict(score), **ends}
-    return Scored(scores, {SENTENCES_FILE: save(sentences), RESAMPLES_FILE: save(resampled)})
+    kept = {**sentences, "groups": drawn.groups_N.astype(np.int32)}
+    return Scored(scores, {SENTENCES_FILE: save(kept), RESAMPLES_FILE: save(resampled)})
 
 
 def one_seed_system(value: float, resampled_B: Floats, drawn: Resampling) -> System:

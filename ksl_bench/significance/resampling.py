@@ -49,6 +49,8 @@ class Resampling:
 
     counts_BN: Floats
     """Whole numbers, float64 for the matrix product, (B, N)."""
+    groups_N: NDArray[np.intp]
+    """The sentence or document, by number, that each sentence was drawn with, (N,)."""
     draw: Draw
 
 
@@ -102,7 +104,7 @@ def resample(
     counts_BG = np.bincount(places_BG.ravel(), minlength=resamples * groups)
     counts_BN = counts_BG.reshape(resamples, groups)[:, index_N]
     digest = hashlib.sha256(counts_BN.astype("<i4").tobytes()).hexdigest()[:20]
-    return Resampling(counts_BN.astype(np.float64), Draw(resamples, groups, unit, digest))
+    return Resampling(counts_BN.astype(np.float64), index_N, Draw(resamples, groups, unit, digest))
 
 
 def document_index(documents: Sequence[Hashable] | None, sentences: int) -> NDArray[np.intp]:

@@ -40,7 +40,9 @@ def test_resamples_are_sacrebleus_draw_for_draw():
 
 def test_statistics_of_every_sentence_are_kept_as_counts():
     arrays = read_arrays(scored({"raw": LINES, "first_line": REFERENCES}).files[SENTENCES_FILE])
-    assert set(arrays) == {"raw/bleu", "raw/chrf", "first_line/bleu", "first_line/chrf"}
+    named = {"raw/bleu", "raw/chrf", "first_line/bleu", "first_line/chrf"}
+    assert set(arrays) == {*named, "groups"}
+    assert arrays["groups"].tolist() == list(range(40))
     assert arrays["raw/bleu"].dtype == np.int32
     assert arrays["raw/bleu"].shape == (40, 10)
 

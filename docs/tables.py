@@ -1,0 +1,152 @@
+"""Write the tables of results that stand in README.md and docs/ from the stored boards in docs/results/.
+
+    ksl-bench leaderboard quickstart --format json > docs/results/quickstart.json    # after a run
+    python docs/tables.py                                                            # write
+    python docs/tables.py --check                                                    # exit 1 where stale
+
+A table stands between `<!-- table: KIND SUITE ... -->` and `<!-- end of table -->`.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import re
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+from ksl_bench.leaderboard.tables import human_count, sections
+
+ROOT = Path(__file__).resolve().parents[1]
+FILES = ("README.md", "docs/controls.md")
+BLOCK = re.compile(r"(<!-- table: (.*?) -->\n).*?(\n<!-- end of table -->)", re.S)
+
+Row = dict[str, Any]
+
+PICKED_BY = {
+    "ks": "**KS test**",
+    "l2": "length of the change",
+    "cosine": "angle of the change",
+    "gradient": "gradient, nothing tuned",
+    "frequency": "frequency",
+    "frequency_matched": "as frequent as the KS rows",
+    "random": "chance",
+    "ks_without_template": "KS test, prompt tokens left out",
+}
+
+
+def board(rows: list[Row], *conditions: str) -> Iterator[str]:
+    """Yield all rows as the terminal shows them, of some conditions or of all."""
+    shown = [row for row in rows if not conditions or row["condition"] in conditions]
+    for section in sections(shown):
+        if section.title:
+            yield from (f"**{section.title.removeprefix(', ')}**", "")
+        columns = [name.replace("\n", " ") for name in section.columns]
+        yield from _table(columns, (line.cells("half_width") for line in section.lines))
+        yield ""
+
+
+def gains(rows: list[Row], rule: str) -> Iterator[str]:
+    """Yield the gain over the base by what picked the rows, for every prompt and size."""
+    home = [row for row in rows if row["condition"] == row["scored_under"]]
+    conditions = list(dict.fromkeys(row["condition"] for row in home))
+    sizes = sorted({row["k"] for row in home if row["k"]})
+    places = [(condition, k) for condition in conditions for k in sizes]
+    head = ["rows picked by", *(f"{condition}, k={k}" for condition, k in places)]
+    lines = []
+    for criterion, name in PICKED_BY.items():
+        found = {
+            (row["condition"], row["k"]): row
+            for row in home
+            if row["criterion"] == criterion and row["probe"] is None
+        }
+        lines.append([name, *(_gain(found.get(place), rule) for place in places)])
+    probes = {
+        (row["condition"], row["k"]): row
+        for row in home
+        if row["probe"] and row["probe"]["change"] == "random"
+    }
+    lines.append(["KS rows, change made random", *(_gain(probes.get(one), rule) for one in places)])
+    yield from _table(head, lines)
+    yield ""
+    others = [row for row in home if row["k"] is None and row["trains"] and row["probe"] is None]
+    names = list(dict.fromkeys(row["baseline"] for row in others))
+    by_place = {(row["baseline"], row["condition"]): row for row in others}
+    yield from _table(
+        ["for comparison", "parameters", *conditions],
+        (
+            [
+                name,
+                human_count(by_place[name, conditions[0]]["trainable_parameters"]),
+                *(_gain(by_place.get((name, condition)), rule) for condition in conditions),
+            ]
+            for name in names
+        ),
+    )
+
+
+def verdicts(rows: list[Row], condition: str, *questions: str) -> Iterator[str]:
+    """Yield the verdicts on the rows of a condition, under the rule that they are bound to."""
+    for row in rows:
+        if row["scored_under"] != condition:
+            continue
+        for one in row["verdicts"]:
+            bound = one["rule"] == row["ranking"]["rule"] or one["question"] == "termination"
+            if bound and one["question"] in questions:
+                yield f"- {one['text']}."
+
+
+def _gain(row: Row | None, rule: str) -> str:
+    if row is None or row["gains"] is None:
+        return ""
+    gain = row["gains"][rule]["bleu"]
+    return f"{gain['value']:.1f} [{gain['low']:.1f}, {gain['high']:.1f}]"
+
+
+def _table(head: list[str], lines: Any) -> Iterator[str]:
+    yield "| " + " | ".join(head) + " |"
+    yield "|" + "|".join("---:" if i else "---" for i in range(len(head))) + "|"
+    for cells in lines:
+        yield "| " + " | ".join(cells) + " |"
+
+
+KINDS: dict[str, Callable[..., Iterator[str]]] = {
+    "board": board,
+    "gains": gains,
+    "verdicts": verdicts,
+}
+
+
+def renewed(text: str) -> str:
+    """Return a page with its tables as the stored boards have them."""
+
+    def block(match: re.Match[str]) -> str:
+        kind, suite, *rest = match[2].split()
+        rows = json.loads((ROOT / f"docs/results/{suite}.json").read_bytes())
+        lines = "\n".join(KINDS[kind](rows, *rest)).rstrip("\n")
+        return f"{match[1]}\n{lines}\n{match[3]}"
+
+    return BLOCK.sub(block, text)
+
+
+def main() -> int:
+    """Write the tables, or tell which page is stale."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--check", action="store_true", help="write nothing; exit 1 where stale")
+    options = parser.parse_args()
+    stale = []
+    for name in FILES:
+        old = (ROOT / name).read_text(encoding="utf-8")
+        if (new := renewed(old)) != old:
+            stale.append(name)
+            if not options.check:
+                (ROOT / name).write_text(new, encoding="utf-8")
+    for name in stale:
+        print(f"{name}: {'stale, run python docs/tables.py' if options.check else 'written'}")
+    return 1 if options.check and stale else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
