@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from ksl_bench.methods.any_peft import AnyPeft
 from ksl_bench.methods.base import Method
 from ksl_bench.methods.embedding import EmbeddingTuning
 from ksl_bench.methods.full import FullFineTuning, Untuned
@@ -22,6 +23,7 @@ METHODS: Registry[type[Method]] = Registry(
         "partial_transfer": PartialTransfer,
         "lora": Lora,
         "prefix": PrefixTuning,
+        "peft": AnyPeft,
     },
 )
 

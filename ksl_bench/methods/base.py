@@ -36,8 +36,11 @@ class Method(Protocol):
     """Whether `attach` takes a ticket."""
     trains: ClassVar[bool]
     """Whether anything is tuned; if not, attaching is all."""
-    no_gradient_checkpointing: ClassVar[str | None]
-    """Why gradient checkpointing cannot be used, None where it can."""
+
+    @property
+    def no_gradient_checkpointing(self) -> str | None:
+        """Return why gradient checkpointing cannot be used, None where it can."""
+        ...
 
     def attach(self, model: PreTrainedModel, *, ticket: Ticket | None, seed: int) -> nn.Module:
         """Freeze the model, and add or open what trains.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from typing import Any
 
 import torch
@@ -19,10 +20,12 @@ def attach_peft(model: PreTrainedModel, config: Any, *, seed: int) -> nn.Module:
     """
     from peft import get_peft_model
 
-    with torch.random.fork_rng(devices=[]):
+    with torch.random.fork_rng(devices=[]), warnings.catch_warnings():
+        # PEFT warns of layers whose shape it does not know, of norms too, which it tunes.
+        warnings.filterwarnings("ignore", message="Unsupported layer type")
         torch.manual_seed(seed)
         try:
             attached: nn.Module = get_peft_model(model, config)
-        except (ValueError, KeyError, AttributeError) as error:
+        except (ValueError, KeyError, AttributeError, TypeError) as error:
             raise MethodError(f"PEFT refuses {type(config).__name__}: {error}") from error
     return attached

@@ -6,7 +6,7 @@ from ksl_bench.config import Baseline, Suite
 from ksl_bench.errors import ConfigError, KslBenchError
 from ksl_bench.evaluation.metrics import check_metrics
 from ksl_bench.lottery.criteria import CRITERIA
-from ksl_bench.methods import METHODS
+from ksl_bench.methods import METHODS, build_method
 from ksl_bench.methods.scope import INPUT_EMBEDDING, TOKEN_SCOPES
 from ksl_bench.registry import unknown
 from ksl_bench.tasks import build_task
@@ -55,10 +55,10 @@ def _check_transfer(suite: Suite) -> list[str]:
 def _check_baseline(suite: Suite, baseline: Baseline) -> list[str]:
     problems = []
     method, train, resources = METHODS[baseline.method], baseline.train, suite.resources
-    if train.gradient_checkpointing and method.no_gradient_checkpointing:
+    obstacle = build_method(baseline.method, baseline.hyperparameters).no_gradient_checkpointing
+    if train.gradient_checkpointing and obstacle is not None:
         problems.append(
-            f"train.gradient_checkpointing: not with method {baseline.method!r}: "
-            f"{method.no_gradient_checkpointing}"
+            f"train.gradient_checkpointing: not with method {baseline.method!r}: {obstacle}"
         )
     if method.trains:
         try:

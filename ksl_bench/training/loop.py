@@ -116,7 +116,8 @@ class LabelPositions:
     def _select(self, _: nn.Module, inputs: tuple[Tensor, ...]) -> tuple[Tensor, ...] | None:
         if self._mask_BL is None:
             return None
-        hidden_BLD = inputs[0]
+        # Prompt tuning puts virtual tokens before the input: labels are those of the last L positions.
+        hidden_BLD = inputs[0][:, -self._mask_BL.shape[1] :]
         return (hidden_BLD[self._mask_BL].unsqueeze(0), *inputs[1:])
 
     def logits(self, forward: Any, input_ids_BL: Tensor, mask_BL: Tensor) -> Tensor:

@@ -19,7 +19,12 @@ def ticket(make_ticket) -> Ticket:
     return make_ticket(IDS, values=torch.randn(len(IDS), D, generator=torch.manual_seed(1)))
 
 
+GIVEN = {"peft": {"peft_type": "IA3"}}
+"""Fields that a method does not do without."""
+
+
 def attach(name, model, ticket, **fields):
+    fields = {**GIVEN.get(name, {}), **fields}
     method = build_method(name, fields)
     return method, method.attach(model, ticket=ticket if method.needs_ticket else None, seed=0)
 

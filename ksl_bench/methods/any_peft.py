@@ -1,0 +1,107 @@
+"""Any method of PEFT, by its type and configuration as PEFT names them."""
+
+from __future__ import annotations
+
+import inspect
+from typing import Any, ClassVar
+
+from pydantic import Field, field_validator, model_validator
+from pydantic.dataclasses import dataclass
+from torch import nn
+from transformers import PreTrainedModel
+
+from ksl_bench.errors import MethodError
+from ksl_bench.lottery.ticket import Ticket
+from ksl_bench.methods.base import STRICT
+from ksl_bench.methods.peft_model import attach_peft
+from ksl_bench.methods.prefix import PrefixTuning
+from ksl_bench.registry import unknown
+
+REFUSED = {
+    "ADALORA": "it moves its ranks by calls in the training loop, which no other method needs",
+    "ADAPTION_PROMPT": "it is for LLaMA's attention of transformers before version 5",
+    "CPT": "it needs the tokens of its context prompt in every batch",
+    "MULTITASK_PROMPT_TUNING": "it needs a task id in every batch",
+    "POLY": "it needs a task id in every batch",
+    "XLORA": "it needs adapters that were trained before",
+    "TRAINABLE_TOKENS": "it is method partial_tuning here, whose rows a criterion picks",
+}
+"""What this package does not run, by PEFT's name of the type, and why."""
+
+
+@dataclass(frozen=True, kw_only=True, config=STRICT)
+class AnyPeft:
+    """Wrap the model by a configuration of PEFT; what that means is PEFT's business."""
+
+    peft_type: str
+    """PEFT's name of the method: IA3, VERA, PROMPT_TUNING, ..."""
+    peft_config: dict[str, Any] = Field(default_factory=dict)
+    """Fields of PEFT's configuration class, as they are."""
+
+    needs_ticket: ClassVar[bool] = False
+    trains: ClassVar[bool] = True
+
+    @field_validator("peft_type")
+    @classmethod
+    def _known(cls, name: str) -> str:
+        kinds, name = _kinds(), name.upper()
+        if name in REFUSED:
+            raise ValueError(f"{name} does not run here: {REFUSED[name]}")
+        if name not in kinds:
+            raise ValueError(
+                unknown("type of PEFT", name, [one for one in kinds if one not in REFUSED])
+            )
+        return name
+
+    @model_validator(mode="after")
+    def _accepted(self) -> AnyPeft:
+        self.config()
+        return self
+
+    @property
+    def no_gradient_checkpointing(self) -> str | None:
+        """Return why gradient checkpointing cannot be used, None where it can."""
+        prefix = self.peft_type == "PREFIX_TUNING"
+        return PrefixTuning.no_gradient_checkpointing if prefix else None
+
+    def config(self) -> Any:
+        """Return PEFT's configuration.
+
+        Raises:
+            ValueError: If PEFT does not know a field, or refuses a value; in its words.
+        """
+        kind = _kinds()[self.peft_type]
+        fields = list(inspect.signature(kind).parameters)
+        for name in self.peft_config:
+            if name not in fields:
+                raise ValueError(unknown(f"field of {kind.__name__}", name, fields))
+        try:
+            return kind(**{"task_type": "CAUSAL_LM", **self.peft_config})
+        except (TypeError, ValueError) as error:
+            raise ValueError(f"{kind.__name__}: {error}") from None
+
+    def attach(self, model: PreTrainedModel, *, ticket: Ticket | None, seed: int) -> nn.Module:
+        """Wrap the model; what starts at random is drawn from the seed.
+
+        Raises:
+            MethodError: If PEFT refuses the model, or nothing of it would train.
+        """
+        attached = attach_peft(model, self.config(), seed=seed)
+        if not any(one.requires_grad for one in attached.parameters()):
+            raise MethodError(f"{self.peft_type} with these fields trains nothing in this model")
+        return attached
+
+    def merge(self, model: nn.Module) -> PreTrainedModel | None:
+        """Fold the adapter into the weights it stands beside; None where it is no part of any weight."""
+        from peft.tuners.tuners_utils import BaseTuner
+
+        if not isinstance(model.base_model, BaseTuner):
+            return None
+        merged: PreTrainedModel = model.merge_and_unload()  # type: ignore[operator]
+        return merged
+
+
+def _kinds() -> dict[str, Any]:
+    from peft.mapping import PEFT_TYPE_TO_CONFIG_MAPPING
+
+    return {str(kind.value): config for kind, config in PEFT_TYPE_TO_CONFIG_MAPPING.items()}

@@ -1,0 +1,132 @@
+"""Any method of PEFT by its own names: those that ship as baselines, and what is refused."""
+
+import copy
+
+import pytest
+import torch
+import yaml
+from pydantic import ValidationError
+
+from ksl_bench.errors import MethodError
+from ksl_bench.methods import build_method
+from ksl_bench.methods.any_peft import REFUSED
+from ksl_bench.methods.base import load_state, trainable_parameters
+from tests.conftest import REPOSITORY
+
+V, D, INNER, LAYERS = 200, 32, 64, 2
+IDS = torch.tensor([[1, 7, 3, 50, 199, 2]])
+
+SHIPPED = {
+    "ia3": LAYERS * (2 * D + INNER),  # keys, values, inner layer
+    "prompt_tuning": 20 * D,
+    "dora": LAYERS * 2 * (8 * (D + D) + D),  # LoRA and a length for each row of q and v
+    "vera": LAYERS * 2 * (256 + D),  # two vectors of scales, for q and v
+    "layer_norm": (2 * LAYERS + 1) * D,
+    "oft": LAYERS * 2 * (32 * 31 // 2),  # a skew-symmetric block of 32 for q and v
+}
+
+
+def recipe(name):
+    return yaml.safe_load((REPOSITORY / f"baselines/{name}.yaml").read_text())
+
+
+def attached(name, model):
+    given = recipe(name)
+    method = build_method("peft", {key: given[key] for key in ("peft_type", "peft_config")})
+    return method, method.attach(model, ticket=None, seed=0)
+
+
+def changed(model):
+    with torch.no_grad():
+        for one in trainable_parameters(model).values():
+            one.add_(torch.randn(one.shape, generator=torch.manual_seed(2)) * 0.05)
+    return model
+
+
+@pytest.mark.parametrize("name", SHIPPED)
+def test_the_parameters_that_train_are_as_many_as_the_closed_form(make_llama, name):
+    _, model = attached(name, make_llama())
+    assert sum(one.numel() for one in trainable_parameters(model).values()) == SHIPPED[name]
+
+
+@pytest.mark.parametrize("name", SHIPPED)
+def test_every_parameter_gets_a_gradient(make_llama, name):
+    _, model = attached(name, make_llama())
+    changed(model)(input_ids=IDS, use_cache=False).logits[:, -1].square().sum().backward()
+    assert all(one.grad is not None for one in trainable_parameters(model).values())
+
+
+@pytest.mark.parametrize("name", SHIPPED)
+def test_a_state_put_into_a_fresh_attachment_gives_the_same_logits(make_llama, name):
+    trained = changed(attached(name, make_llama())[1])
+    state = {key: one.detach().clone() for key, one in trainable_parameters(trained).items()}
+    _, fresh = attached(name, make_llama())
+    load_state(fresh, state)
+    assert torch.equal(fresh.eval()(input_ids=IDS).logits, trained.eval()(input_ids=IDS).logits)
+
+
+@pytest.mark.parametrize("name", sorted(set(SHIPPED) - {"prompt_tuning"}))
+def test_a_merged_model_gives_the_logits_of_the_attached_one(make_llama, name):
+    method, model = attached(name, make_llama())
+    expected = changed(model).eval()(input_ids=IDS).logits
+    merged = method.merge(model)
+    assert torch.allclose(merged.eval()(input_ids=IDS).logits, expected, atol=1e-4)
+
+
+def test_virtual_tokens_cannot_be_merged(make_llama):
+    method, model = attached("prompt_tuning", make_llama())
+    assert method.merge(model) is None
+
+
+def test_lora_by_its_configuration_is_the_method_lora(make_llama):
+    fields = {"r": 4, "lora_alpha": 16, "target_modules": ["q_proj", "v_proj"]}
+    ours = build_method("lora", {"lora_rank": 4, "target_modules": ("q_proj", "v_proj")})
+    theirs = build_method("peft", {"peft_type": "lora", "peft_config": fields})
+    one = changed(ours.attach(make_llama(), ticket=None, seed=3))
+    two = changed(theirs.attach(make_llama(), ticket=None, seed=3))
+    assert torch.equal(one(input_ids=IDS).logits, two(input_ids=IDS).logits)
+
+
+@pytest.mark.parametrize(
+    ("fields", "said"),
+    [
+        ({"peft_type": "IA33"}, "Did you mean 'IA3'"),
+        ({"peft_type": "XLORA"}, "XLORA does not run here: it needs adapters"),
+        ({"peft_type": "LORA", "peft_config": {"rank": 8}}, "unknown field of LoraConfig 'rank'"),
+        (
+            {
+                "peft_type": "LORA",
+                "peft_config": {"r": 8, "layers_to_transform": [0], "target_modules": ".*q"},
+            },
+            "LoraConfig: `layers_to_transform` cannot be used",
+        ),
+    ],
+)
+def test_what_peft_refuses_is_refused_in_its_words(fields, said):
+    with pytest.raises(ValidationError, match=said.replace("(", r"\\(")):
+        build_method("peft", fields)
+
+
+def test_modules_that_are_not_there_are_refused(make_llama):
+    method = build_method(
+        "peft",
+        {
+            "peft_type": "IA3",
+            "peft_config": {"target_modules": ["nope"], "feedforward_modules": []},
+        },
+    )
+    with pytest.raises(MethodError, match="PEFT refuses IA3Config"):
+        method.attach(make_llama(), ticket=None, seed=0)
+
+
+def test_every_refusal_names_a_type_that_peft_has():
+    from peft import PeftType
+
+    assert REFUSED.keys() <= {str(one.value) for one in PeftType}
+
+
+def test_the_base_is_untouched_by_attaching_a_copy(make_llama):
+    model = make_llama()
+    before = {name: one.clone() for name, one in model.state_dict().items()}
+    changed(attached("oft", copy.deepcopy(model))[1])
+    assert all(torch.equal(one, before[name]) for name, one in model.state_dict().items())
