@@ -127,7 +127,7 @@ def read_board(store: Store, suite: str) -> Board:
         (row["condition"], row["baseline"], row["scored_under"]) for row in plan["rows"]
     )
     rows = [made[place] for place in order]
-    add_recovery(rows)
+    add_recovery(rows, margin=spec.margin)
     add_cost_over_full(rows)
     return Board(suite, plan, rows, rankings, verdicts)
 

@@ -41,16 +41,17 @@ def caption(board: Board) -> str:
     metric = next((headline(row) for row in rows if row["scores"]), "no score yet")
     of = "sentences, for these trained models only" if seeds < 2 else "seeds and sentences together"
     where = WHERE.get(board.spec.rule, board.spec.rule)
-    detectable = [
-        row["ranking"]["detectable_difference"]
+    detectable = {
+        row["scored_under"]: row["ranking"]["detectable_difference"]
         for row in rows
-        if row["ranking"]["group"] is not None and row["ranking"]["detectable_difference"]
+        if row["ranking"]["group"] == 0 and row["ranking"]["detectable_difference"]
+    }
+    each = [
+        f"{points:.1f}{f' ({name})' if len(board.rankings) > 1 else ''}"
+        for name, points in detectable.items()
     ]
-    smallest = (
-        f" One planned comparison finds {max(detectable):.1f} points with 80 % power."
-        if detectable
-        else ""
-    )
+    shown = f"{', '.join(each[:3])}{', ...' if each[3:] else ''}"
+    smallest = f" A planned comparison finds {shown} points with 80 % power." if each else ""
     return (
         f"{metric}, {sentences} sentences, {seeds} seed{'' if seeds == 1 else 's'}. ±: 95 %, over {of}. "
         f"gain: over the base, raw and on the first line. rank: {where}, "

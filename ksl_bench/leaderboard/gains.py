@@ -64,7 +64,7 @@ def add_gains(rows: Sequence[Row], systems: Sequence[Systems | None]) -> None:
             split = differences([(_stopping(own, metric), _stopping(base, metric))])[0]
             row["termination"] = told_difference(split)
             raw = row["gains"][RAW][metric]
-            if is_clear(raw):
+            if raw["low"] > 0:
                 row["termination_share"] = split.interval.value / raw["value"]
 
 
@@ -84,15 +84,20 @@ def is_clear(difference: Mapping[str, Any]) -> bool:
     return bool(difference["low"] > 0 or difference["high"] < 0)
 
 
-def add_recovery(rows: Sequence[Row]) -> None:
-    """Add `recovery`: what share of another row's gain a probe or a transfer keeps; None elsewhere."""
+def add_recovery(rows: Sequence[Row], *, margin: float) -> None:
+    """Add `recovery`: what share of another row's gain a probe or a transfer keeps; None elsewhere.
+
+    Args:
+        rows: Of all conditions, with their gains.
+        margin: Of a gain that is not shown to be larger there is no share: it would be of nothing.
+    """
     home = {
         (row["baseline"], row["condition"]): row
         for row in rows
         if row["scored_under"] == row["condition"]
     }
     for row in rows:
-        row["recovery"] = _recovery(row, _whole(row, home))
+        row["recovery"] = _recovery(row, _whole(row, home), margin)
 
 
 def _whole(row: Row, home: Mapping[tuple[str, str], Row]) -> Row | None:
@@ -104,13 +109,13 @@ def _whole(row: Row, home: Mapping[tuple[str, str], Row]) -> Row | None:
     return None
 
 
-def _recovery(row: Row, whole: Row | None) -> Row | None:
-    """Return what share of another row's gain this one keeps, by rule; None where that may be 0."""
+def _recovery(row: Row, whole: Row | None, margin: float) -> Row | None:
+    """Return what share of another row's gain this one keeps, by rule; None where that may be little."""
     if whole is None or whole["gains"] is None or row["gains"] is None:
         return None
     metric = headline(row)
     shares: Row = {}
     for rule, gains in row["gains"].items():
         gain = whole["gains"][rule][metric]
-        shares[rule] = gains[metric]["value"] / gain["value"] if is_clear(gain) else None
+        shares[rule] = gains[metric]["value"] / gain["value"] if gain["low"] > margin else None
     return {"of": f"{whole['baseline']} under {whole['condition']}", **shares}

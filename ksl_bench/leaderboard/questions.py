@@ -11,6 +11,7 @@ from typing import Any
 
 from ksl_bench.config import VerdictSpec
 from ksl_bench.leaderboard.gains import CONTENT, RAW, Systems, headline, is_clear
+from ksl_bench.leaderboard.tables import whole_percent
 from ksl_bench.leaderboard.verdicts import (
     WHERE,
     Compared,
@@ -199,13 +200,13 @@ def _termination(board: Compared) -> Iterator[Verdict]:
         raw, content = row["gains"][RAW][metric], row["gains"][CONTENT][metric]
         rest = "" if is_clear(content) else ", which may be nothing"
         text = (
-            f"{100 * share:.0f} % of what {row['baseline']} gains on the raw output is learning to stop: "
-            f"{told_number(row['termination'])} of {told_number(raw)} {unit(row)}; on the first line it "
+            f"{whole_percent(share)} % of what {row['baseline']} gains on the raw output is learning to "
+            f"stop: {told_number(row['termination'])} of {told_number(raw)} {unit(row)}; on the first line it "
             f"gains {told_number(content)}{rest}{one_seed(raw)}"
         )
         verdict = "termination" if not is_clear(content) else "termination_and_content"
         numbers, against = (row["termination"], raw, content), (_base(board),)
-        brief = f"{100 * share:.0f} % of its raw gain is learning to stop"
+        brief = f"{whole_percent(share)} % of its raw gain is learning to stop"
         yield make_verdict(board, "termination", place, against, RAW, verdict, brief, text, numbers)
 
 

@@ -111,6 +111,11 @@ def rank_text(ranking: Row) -> str:
     return f"{best}{letter}" if best == worst else f"{best}-{worst}{letter}"
 
 
+def whole_percent(share: float) -> str:
+    """Return a share in per cent, without the sign of a rounded nothing."""
+    return str(round(100 * share))
+
+
 def human_count(count: float) -> str:
     """Return a count of parameters for people, in powers of a thousand."""
     if count < 1000:
@@ -138,4 +143,4 @@ def _gain(row: Row, rule: str, metric: str, show: Show) -> str:
 
 
 def _percent(share: float | None) -> str:
-    return "" if share is None else f"{100 * share:.0f}"
+    return "" if share is None else whole_percent(share)

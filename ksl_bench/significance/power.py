@@ -20,8 +20,9 @@ def minimum_detectable_difference(
 ) -> float:
     """Return the true difference that one planned comparison would find, with the given power.
 
-    The standard error is pooled over pairs (root mean square). A comparison that is one of many needs more:
-    pass alpha / P for the first step of Holm's correction over P pairs.
+    The pair is a typical one: of the median standard error and the median degrees of freedom, so that a row
+    whose seeds lie far apart does not speak for all. A comparison that is one of many needs more: pass
+    alpha / P for the first step of Holm's correction over P pairs.
 
     Args:
         differences: Of pairs of the leaderboard, at least one.
@@ -29,7 +30,7 @@ def minimum_detectable_difference(
         alpha: Level of that test.
 
     Returns:
-        Points of the metric; 0 where no pair varies at all.
+        Points of the metric; 0 where the typical pair does not vary.
 
     Raises:
         ValueError: If there is no pair, or power does not lie between alpha and 1.
@@ -40,14 +41,11 @@ def minimum_detectable_difference(
         raise ValueError("a detectable difference needs at least one pair")
     if not 0.0 < alpha < power < 1.0:
         raise ValueError(f"power must be between alpha={alpha} and 1, got {power}")
-    variances = np.array([one.standard_error**2 for one in differences])
-    pooled = float(variances.mean())
-    if pooled == 0.0:
+    typical = float(np.median([one.standard_error for one in differences]))
+    if typical == 0.0:
         return 0.0
-    freedoms = np.array([one.degrees_of_freedom for one in differences])
-    # Of the variance of a typical pair, not of their mean, which is known better than any of them.
-    freedom = pooled**2 / float((variances**2 / freedoms).mean())
-    return _shift(power, alpha, freedom) * float(np.sqrt(pooled))
+    freedom = float(np.median([one.degrees_of_freedom for one in differences]))
+    return _shift(power, alpha, freedom) * typical
 
 
 @cache
