@@ -12,8 +12,10 @@ MODULES = sorted(PACKAGE.rglob("*.py"))
 
 OWNERS = {
     "ray": {"cluster", "jobs", "sweep"},
-    "mlflow": {"tracking.py"},
+    "mlflow": {"tracking"},
     "deepspeed": {"training"},
+    "jinja2": {"report"},
+    "matplotlib": {"report"},
 }
 
 ORDER = [
@@ -36,6 +38,7 @@ ORDER = [
     ["cleaning", "desk", "leaderboard", "display", "sharing", "trials"],
     ["cluster", "jobs"],
     ["sweep"],
+    ["report"],
     ["tracking"],
     ["doctor", "runner", "make_tiny_base"],
     ["sweeper"],

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import contextlib
+import io
 import json
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
+from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
@@ -27,6 +29,7 @@ from ksl_bench.cli.common import (
     quiet_libraries,
 )
 from ksl_bench.errors import KslBenchError
+from ksl_bench.registry import unknown
 
 if TYPE_CHECKING:  # the libraries behind these take seconds to import
     from ksl_bench.config import Suite
@@ -76,23 +79,23 @@ def run(
     return 0 if complete else 1
 
 
-def _show(board: Board) -> None:
+def _show(board: Board, console: Console = out) -> None:
     from ksl_bench.leaderboard import as_tables, reasons, remarks, told_verdicts, verdict_title
 
-    for table in as_tables(board, width=out.width):
-        out.print(table)
+    for table in as_tables(board, width=console.width):
+        console.print(table)
     for line in reasons(board.rows):
-        out.print(line, style="red", markup=False)
+        console.print(line, style="red", markup=False)
     for line in remarks(board):
-        out.print(line, markup=False, highlight=False)
+        console.print(line, markup=False, highlight=False)
     for condition, verdicts in told_verdicts(board):
-        out.print(f"\n{verdict_title(board, condition)}", style="bold", highlight=False)
+        console.print(f"\n{verdict_title(board, condition)}", style="bold", highlight=False)
         table = Table(box=None, show_header=False, padding=(0, 1, 0, 0), pad_edge=False)
         table.add_column(overflow="fold")
         for baseline in dict.fromkeys(one.baseline for one in verdicts):
             clauses = [one.brief for one in verdicts if one.baseline == baseline]
             table.add_row(baseline, escape("; ".join(clauses)))
-        out.print(table)
+        console.print(table)
 
 
 def _next_steps(store: Store, given: str, suite: Suite) -> None:
@@ -144,21 +147,30 @@ def plan(
     out.print(described["note"], markup=False)
 
 
-@app.command(epilog="Example:\n\n  ksl-bench leaderboard quickstart --format csv > board.csv")
+@app.command(
+    epilog="Examples:\n\n  ksl-bench leaderboard quickstart --format csv > board.csv\n\n"
+    "  ksl-bench leaderboard quickstart --format html --output quickstart.html"
+)
 def leaderboard(
     suite: Annotated[
         str | None, typer.Argument(help="Name of a suite; all where none is given.")
     ] = None,
     storage: StorageOption = None,
     format_: Annotated[
-        str, typer.Option("--format", help="table, json, csv, markdown, latex or html.")
+        str,
+        typer.Option("--format", help="table, json, csv, markdown, latex, or html: a report."),
     ] = "table",
+    output: Annotated[
+        Path | None, typer.Option("--output", metavar="FILE", help="Write there, not to stdout.")
+    ] = None,
 ) -> None:
     """Show the results of a suite, failed rows with their reason."""
     from ksl_bench.leaderboard import FORMATS, read_board
 
+    formats = ("table", *FORMATS, "html")
+    if format_ not in formats:
+        raise KslBenchError(unknown("format", format_, formats))
     store = open_store(storage)
-    convert = None if format_ == "table" else FORMATS[format_]
     names = (
         [Path(suite).stem if suite.endswith((".yaml", ".yml")) else suite]
         if suite
@@ -166,12 +178,33 @@ def leaderboard(
     )
     if not names:
         raise KslBenchError(f"--storage: nothing is stored in {store.root}")
+    if format_ == "html" and len(names) > 1:
+        raise KslBenchError(f"--format html: name one suite of {', '.join(names)}")
+    text = io.StringIO()
     for name in names:
         board = read_board(store, name)
-        if convert is None:
-            _show(board)
+        if format_ == "table":
+            _show(board, out if output is None else Console(file=text, width=out.width))
+        elif format_ == "html":
+            from ksl_bench.report import as_html
+
+            quiet_libraries()
+            print(as_html(board, store), file=text)
         else:
-            print(convert(board))
+            print(FORMATS[format_](board), file=text)
+    _deliver(text.getvalue(), output)
+
+
+def _deliver(text: str, output: Path | None) -> None:
+    """Print a text, or write it to a file and say so."""
+    if output is None:
+        print(text, end="")
+        return
+    try:
+        output.write_text(text, encoding="utf-8")
+    except OSError as error:
+        raise KslBenchError(f"--output: cannot write {output}: {error.strerror}") from None
+    err.print(f"wrote {output}", markup=False, highlight=False, soft_wrap=True)
 
 
 @app.command("list", epilog="Example:\n\n  ksl-bench list baselines")

@@ -1,0 +1,169 @@
+"""Figures: what is drawn, what is said of it, and that nothing is drawn of nothing."""
+
+import re
+from xml.etree import ElementTree
+
+import pytest
+
+from ksl_bench.report import draw_figures
+from ksl_bench.report.figures.canvas import printable, styles
+from ksl_bench.report.figures.losses import _running_mean
+from ksl_bench.report.figures.scatter import abscissae, pareto
+from ksl_bench.report.tokens import shown_tokens
+
+
+@pytest.fixture(scope="module")
+def figures(bench):
+    return {one.name: one for one in draw_figures(bench.whole, bench.store)}
+
+
+def texts(figure):
+    return [
+        one.text for one in ElementTree.fromstring(figure.svg).iter() if one.tag.endswith("text")
+    ]
+
+
+def test_every_figure_is_drawn_where_its_data_are(figures):
+    assert list(figures) == [
+        *(f"figure-parameters-{one}" for one in ("one", "two")),
+        *(f"figure-cost-{one}" for one in ("one", "two")),
+        *(f"figure-gains-{one}" for one in ("one", "two")),
+        *(f"figure-sizes-{one}" for one in ("one", "two")),
+        "figure-tickets-4",
+        next(name for name in figures if name.startswith("figure-transfer-ks")),
+        *(f"figure-losses-{one}" for one in ("one", "two")),
+    ]
+
+
+def test_nothing_is_drawn_without_data(bare, empty):
+    names = [one.name for one in draw_figures(bare.whole, bare.store)]
+    assert names == [f"figure-{one}-default" for one in ("parameters", "cost", "gains", "losses")]
+    assert list(draw_figures(empty.whole, empty.store)) == []
+
+
+def test_figures_are_svg_with_a_name_and_a_text(figures):
+    for figure in figures.values():
+        root = ElementTree.fromstring(figure.svg)
+        assert root.tag == "{http://www.w3.org/2000/svg}svg"
+        title, text = list(root)[:2]
+        assert root.attrib["aria-labelledby"].split() == [title.attrib["id"], text.attrib["id"]]
+        assert (title.text, text.text) == (figure.title, figure.alternative)
+        assert figure.lines
+        assert all(len(line) == len(figure.columns) for line in figure.lines)
+
+
+def test_ids_are_distinct_over_all_figures_and_what_refers_to_them_exists(figures):
+    ids, used = [], set()
+    for figure in figures.values():
+        for element in ElementTree.fromstring(figure.svg).iter():
+            ids += [element.attrib["id"]] if "id" in element.attrib else []
+            for value in element.attrib.values():
+                used |= set(re.findall(r"url\(#(.*?)\)", value))
+            used |= {element.attrib["href"][1:]} if "href" in element.attrib else set()
+    assert len(set(ids)) == len(ids)
+    assert used <= set(ids)
+
+
+def test_figures_hold_no_style_no_image_and_no_date(figures):
+    for figure in figures.values():
+        assert not re.search(r"<style|style=|<image|<script|<metadata|\d{4}-\d\d-\d\dT", figure.svg)
+
+
+def test_figures_are_the_same_when_drawn_again(bench, figures):
+    again = {one.name: one for one in draw_figures(bench.whole, bench.store)}
+    assert again == figures
+
+
+def test_captions_say_sentences_seeds_and_which_interval(figures, bare):
+    for kind in ("parameters", "cost", "gains", "sizes", "transfer"):
+        caption = next(one.caption for name, one in figures.items() if kind in name)
+        assert "n = 40 sentences, 2 seeds" in caption
+        assert "95 % intervals over seeds and sentences together" in caption
+    alone = next(iter(draw_figures(bare.whole, bare.store))).caption
+    assert "n = 40 sentences, 1 seed." in alone
+    assert "over sentences alone, so for these trained models only" in alone
+
+
+def test_numbers_are_those_of_the_board(bench, figures):
+    row = next(one for one in bench.whole.rows if one["baseline"] == "ks_k4")
+    score = row["scores"]["first_line"]["bleu"]
+    wanted = f"{score['value']:.1f} [{score['low']:.1f}, {score['high']:.1f}]"
+    for name in ("parameters", "cost", "sizes"):
+        assert any(wanted in line for line in figures[f"figure-{name}-one"].lines)
+    transfer = next(one for name, one in figures.items() if "transfer" in name)
+    assert ("one", "one", wanted) in transfer.lines
+    assert len(transfer.lines) == 4
+    assert f"{score['value']:.1f}" in texts(transfer)
+
+
+def test_what_trains_nothing_has_a_place_of_its_own(figures):
+    ticks = {
+        kind: texts(figures[f"figure-{kind}-one"]).count("0") for kind in ("parameters", "cost")
+    }
+    assert ticks["parameters"] == ticks["cost"] + 1  # the other one is the scores' own
+
+
+def test_texts_are_shown_as_they_are(figures, bench):
+    everything = " ".join(filter(None, texts(figures["figure-tickets-4"])))
+    assert "<script>" in everything  # a token, escaped in the XML
+    assert "<script>" not in figures["figure-tickets-4"].svg
+    assert bench.baselines.keys() - {"lora", "only_source"} >= {
+        line[0] for line in figures["figure-parameters-one"].lines
+    }
+
+
+def test_a_ticket_map_counts_seeds(figures):
+    figure = figures["figure-tickets-4"]
+    assert figure.columns == ("token", "id", "ks, one", "ks, two")
+    assert figure.lines[0] == (".", "0", "1, 1", "1, 1")
+    assert "2 seeds" in figure.caption
+
+
+def test_losses_say_that_they_are_smoothed(figures):
+    figure = figures["figure-losses-one"]
+    assert "running mean over 10 steps" in figure.caption
+    assert figure.lines[0][1] == "70"
+
+
+def test_a_running_mean_is_that_of_the_last_ten():
+    import numpy as np
+
+    losses = np.random.default_rng(0).random((2, 30))
+    found = _running_mean(losses)
+    assert found[1, 0] == losses[1, 0]
+    assert found[0, 4] == pytest.approx(losses[0, :5].mean())
+    assert found[0, 29] == pytest.approx(losses[0, 20:].mean())
+
+
+def test_the_pareto_front_holds_what_nothing_beats():
+    assert pareto([0, 10, 10, 5, 20], [1.0, 3.0, 4.0, 0.5, 4.0]) == [0, 2]
+
+
+def test_points_that_coincide_are_moved_apart_around_their_place():
+    moved = abscissae([100, 100, 10_000, 0])
+    assert moved[0] != moved[1]
+    assert (moved[0] + moved[1]) / 2 == pytest.approx(2.0)
+    assert moved[2] == pytest.approx(4.0)
+    assert moved[3] < 1.5
+
+
+def test_styles_differ_for_many_names():
+    found = styles([str(one) for one in range(60)])
+    assert len({(one.colour, one.marker) for one in found.values()}) == 60
+
+
+def test_control_characters_become_printable():
+    assert printable("a\x00b\nc\x9b") == "a␀b␊c\N{REPLACEMENT CHARACTER}"
+
+
+def test_tokens_of_byte_level_tokenizers_are_read_as_bytes():
+    assert shown_tokens([(0, "ĠjardÃŃ"), (1, "Ċ"), (2, "Ã"), (3, "")]) == [
+        "␣jardí",
+        "⏎",
+        "Ã",
+        "row 3",
+    ]
+
+
+def test_tokens_of_other_tokenizers_stay_as_they_are():
+    assert shown_tokens([(0, "▁jardí"), (1, "Ã±")]) == ["␣jardí", "Ã±"]
