@@ -100,6 +100,7 @@ class Written:
         self.store, self.name = Store(str(folder)), name
         self.suite = {
             "name": name,
+            "description": "",
             "conditions": {},
             "verdicts": {"margin": 1.0, "rule": "first_line"},
             "task": {"prompt": "explicit"},

@@ -114,7 +114,7 @@ def read_board(store: Store, suite: str) -> Board:
     rankings: dict[str, list[Ranked]] = {}
     verdicts: list[Verdict] = []
     for one in read_conditions(store, plan):
-        add_gains(one.rows, one.systems)
+        add_gains(one.rows, one.systems, margin=spec.margin)
         rankings[one.condition] = rank_rows(one.rows, one.terms, one.systems, rule=spec.rule)
         said = judge(one.condition, one.rows, one.systems, spec)
         for place, row in zip(one.places, one.rows, strict=True):

@@ -40,12 +40,13 @@ def told_difference(found: Difference) -> Row:
     return {**told(found.interval), "p_value": found.p_value, "paired_seeds": list(found.seeds)}
 
 
-def add_gains(rows: Sequence[Row], systems: Sequence[Systems | None]) -> None:
+def add_gains(rows: Sequence[Row], systems: Sequence[Systems | None], *, margin: float) -> None:
     """Add `gains`, `termination` and `termination_share` to the rows that were scored under one condition.
 
     Args:
         rows: All scored under the same condition.
         systems: Of each row; None where it has no score.
+        margin: Of a gain that is not shown to be larger there is no share: it would be of nothing.
     """
     base = next(
         (each for row, each in zip(rows, systems, strict=True) if each and row["method"] == "none"),
@@ -64,7 +65,7 @@ def add_gains(rows: Sequence[Row], systems: Sequence[Systems | None]) -> None:
             split = differences([(_stopping(own, metric), _stopping(base, metric))])[0]
             row["termination"] = told_difference(split)
             raw = row["gains"][RAW][metric]
-            if raw["low"] > 0:
+            if raw["low"] > margin:
                 row["termination_share"] = split.interval.value / raw["value"]
 
 
@@ -89,7 +90,7 @@ def add_recovery(rows: Sequence[Row], *, margin: float) -> None:
 
     Args:
         rows: Of all conditions, with their gains.
-        margin: Of a gain that is not shown to be larger there is no share: it would be of nothing.
+        margin: As of `add_gains`.
     """
     home = {
         (row["baseline"], row["condition"]): row

@@ -187,7 +187,7 @@ def _chance(board: Compared) -> Iterator[Verdict]:
 
 
 def _termination(board: Compared) -> Iterator[Verdict]:
-    """Say what share of a raw gain is learning to stop, where there is a raw gain."""
+    """Say what share of a raw gain is learning to stop, where that gain is clear of the margin."""
     places = [
         *board.of_method("full", "lora", "prefix", "embedding"),
         *board.tickets("partial_tuning"),

@@ -147,5 +147,5 @@ def legend(board: Board) -> str:
         f"{basis(scored, spread, drawn='In brackets')} Gains are over the untuned base, paired by sentence "
         f"and seed. Rank: {WHERE.get(rule, rule)}, shared unless chance is ruled out over all pairs "
         f"(Holm).{power} Stopping: share of the raw gain that is learning to stop, blank where the raw gain "
-        "may be 0. EOS: share of outputs that the model ended by itself."
+        "may be less than the margin. EOS: share of outputs that the model ended by itself."
     )

@@ -26,7 +26,7 @@ from ksl_bench.report.cells import (
 Anchors = Mapping[int, str]
 """Where each row is told of, by its id."""
 
-_STOP = "share of the raw gain that is learning to stop; blank where the raw gain may be 0"
+_STOP = "share of the raw gain that is learning to stop; blank where the raw gain may be less than the margin"
 _RANK = "ranks that chance allows"
 _EOS = "share of outputs that the model ended by itself"
 

@@ -31,7 +31,7 @@ def body_path(kind: str, key: str) -> str:
     if kind not in FOLDERS:
         raise StorageError(f"unknown kind of artifact {kind!r}. Known: {', '.join(FOLDERS)}")
     if not KEY.fullmatch(key):
-        raise StorageError(f"not the key of a {kind}: {key!r}; must be 20 hex digits")
+        raise StorageError(f"not a key ({kind}): {key!r}; must be 20 hex digits")
     suffix = ".safetensors" if kind == "ticket" else ""
     return f"{FOLDERS[kind]}/{key}{suffix}"
 
