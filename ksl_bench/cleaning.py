@@ -70,9 +70,7 @@ def find_waste(
         and (at := written.get(plan_path(*plan))) is not None
         and now - at > older_than_days * DAY
     }
-    wanted = {
-        key for plan in plans if plan not in old for key in _named(store.read_plan(*plan))
-    }
+    wanted = {key for plan in plans if plan not in old for key in _named(store.read_plan(*plan))}
     waste = [
         sizes.waste(path, f"plan not run for {older_than_days:g} days")
         for path in sorted(plan_path(*plan) for plan in old)

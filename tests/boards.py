@@ -143,13 +143,14 @@ class Written:
             key: rest.pop(key) for key in ("ticket", "train", "probe", "search") if key in rest
         }
         self.recipe(name, method, **recipe)
+        untrained = method in ("none", "partial_transfer")
+        trainable = rest.pop("trainable", 0 if untrained else 2304)
         for seed, quality in zip(seeds or range(len(qualities)), qualities, strict=True):
             under = scored_under or condition
             fixed = method == "none"
             key = key_of(
                 {"name": name, "seed": 0 if fixed else seed, "of": condition, "under": under}
             )
-            trainable = 0 if method in ("none", "partial_transfer") else 2304
             rows = (recipe.get("ticket") or {}).get("k")
             lines = rest.get("lines") or written(quality, 0 if fixed else seed, under)
             fields = {key: value for key, value in rest.items() if key != "lines"}

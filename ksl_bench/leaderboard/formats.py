@@ -56,8 +56,8 @@ def caption(board: Board) -> str:
         f"{metric}, {sentences} sentences, {seeds} seed{'' if seeds == 1 else 's'}. ±: 95 %, over {of}. "
         f"gain: over the base, raw and on the first line. rank: {where}, "
         f"shared unless chance is ruled out over all pairs (Holm).{smallest} stop %: share of the raw gain "
-        "that is learning to stop (blank where the raw gain may be under the margin). train s: with the tuning that a "
-        "ticket was found in. MiB: peak memory of a worker."
+        "that is learning to stop (blank where the raw gain may be under the margin). train s: with the "
+        "tuning that a ticket was found in. MiB: peak memory of a worker."
     )
 
 

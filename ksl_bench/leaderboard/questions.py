@@ -201,8 +201,8 @@ def _termination(board: Compared) -> Iterator[Verdict]:
         rest = "" if is_clear(content) else ", which may be nothing"
         text = (
             f"{whole_percent(share)} % of what {row['baseline']} gains on the raw output is learning to "
-            f"stop: {told_number(row['termination'])} of {told_number(raw)} {unit(row)}; on the first line it "
-            f"gains {told_number(content)}{rest}{one_seed(raw)}"
+            f"stop: {told_number(row['termination'])} of {told_number(raw)} {unit(row)}; on the first line "
+            f"it gains {told_number(content)}{rest}{one_seed(raw)}"
         )
         verdict = "termination" if not is_clear(content) else "termination_and_content"
         numbers, against = (row["termination"], raw, content), (_base(board),)

@@ -167,7 +167,8 @@ def runs_after_sync(storage: Path, uri: str) -> dict[str, dict[str, float]]:
 
     client = MlflowClient(tracking_uri=uri)
     experiments = [one.experiment_id for one in client.search_experiments()]
-    return {one.info.run_id: one.data.metrics for one in client.search_runs(experiments)}
+    found = client.search_runs(experiments, "tags.kind = 'run'")
+    return {one.info.run_id: one.data.metrics for one in found}
 
 
 @fault("the disk is full")

@@ -1,4 +1,4 @@
-"""The leaderboard's run: one a suite, made from the store, updated in place, left alone where nothing is new."""
+"""The leaderboard's run: one a suite, updated in place, left alone where nothing is new."""
 
 import json
 from pathlib import Path
