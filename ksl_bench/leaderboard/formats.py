@@ -190,6 +190,12 @@ def _flatten(value: Any, path: str = "") -> dict[str, Any]:
 
 def as_markdown(board: Board) -> str:
     """Return tables, verdicts and remarks as Markdown, rounded as in the terminal, with whole intervals."""
+    rest = [f"- {one}" for one in [*reasons(board.rows), *remarks(board)]]
+    return "\n".join([*markdown_tables(board), *markdown_verdicts(board), *rest]).rstrip("\n")
+
+
+def markdown_tables(board: Board) -> list[str]:
+    """Return the lines of the tables and their caption."""
     lines: list[str] = []
     for section in sections(board.rows):
         if section.title:
@@ -201,12 +207,16 @@ def as_markdown(board: Board) -> str:
         ]
         lines += ["| " + " | ".join(line.cells("interval")) + " |" for line in section.lines]
         lines.append("")
-    lines += [caption(board), ""]
+    return [*lines, caption(board), ""]
+
+
+def markdown_verdicts(board: Board) -> list[str]:
+    """Return the lines of the verdicts, a list a condition."""
+    lines: list[str] = []
     for condition, verdicts in told_verdicts(board):
         lines += [f"**{verdict_title(board, condition)}**", ""]
         lines += [*(f"- {one.text}." for one in verdicts), ""]
-    lines += [f"- {one}" for one in [*reasons(board.rows), *remarks(board)]]
-    return "\n".join(lines).rstrip("\n")
+    return lines
 
 
 def as_latex(board: Board) -> str:

@@ -13,9 +13,9 @@ from ksl_bench.leaderboard import (
     as_csv,
     as_json,
     as_markdown,
+    markdown_tables,
+    markdown_verdicts,
     read_board,
-    told_verdicts,
-    verdict_title,
 )
 from ksl_bench.store import Store, key_of
 from ksl_bench.tracking.rows import LAYOUT, Row
@@ -74,16 +74,13 @@ def show_board(store: Store, suite: str, *, report: bool) -> Shown:
 
 
 def describe(board: Board) -> str:
-    """Return the leaderboard as Markdown; of a long one the verdicts, then as much of it as there is room."""
-    whole = as_markdown(board)
+    """Return verdicts and tables as Markdown, as far as there is room; MLflow folds all but the first lines."""
+    lines = [*markdown_verdicts(board), *markdown_tables(board)]
+    whole = "\n".join(lines).rstrip("\n")
     if len(whole) <= LIMIT:
         return whole
-    lines: list[str] = []
-    for condition, verdicts in told_verdicts(board):
-        lines += [f"**{verdict_title(board, condition)}**", ""]
-        lines += [*(f"- {one.text}." for one in verdicts), ""]
     kept, room = [], LIMIT - len(CUT) - 2
-    for line in [*lines, *whole.split("\n")]:
+    for line in lines:
         room -= len(line) + 1
         if room < 0:
             break

@@ -15,8 +15,6 @@ from typing import Any
 from ksl_bench.errors import TrackingError
 from ksl_bench.store import Store
 
-MODELS_PAGE = {"mlflow.experimentKind": "custom_model_development"}
-"""Opens an experiment on its table of runs; MLflow 3 would take it for an application of language models."""
 BATCH = 900
 """Metrics a request; MLflow takes at most 1,000."""
 
@@ -89,11 +87,8 @@ class Connection:
             folder = None
             if self.uri.startswith("sqlite:") and "://" not in root:
                 folder = (Path(root) / "mlartifacts" / name).as_uri()
-            made = self._client.create_experiment(name, artifact_location=folder, tags=MODELS_PAGE)
+            made = self._client.create_experiment(name, artifact_location=folder)
             return str(made)
-        for tag, value in MODELS_PAGE.items():
-            if tag not in found.tags:
-                self._client.set_experiment_tag(found.experiment_id, tag, value)
         return str(found.experiment_id)
 
     def runs(self, experiment: str) -> Iterator[Any]:
