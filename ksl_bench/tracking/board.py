@@ -74,7 +74,7 @@ def show_board(store: Store, suite: str, *, report: bool) -> Shown:
 
 
 def describe(board: Board) -> str:
-    """Return verdicts and tables as Markdown, as far as there is room; MLflow folds all but the first lines."""
+    """Return verdicts and tables as Markdown, as far as there is room; MLflow folds what follows."""
     lines = [*markdown_verdicts(board), *markdown_tables(board)]
     whole = "\n".join(lines).rstrip("\n")
     if len(whole) <= LIMIT:
