@@ -144,10 +144,12 @@ def _against_controls(
         row = board.rows[other]
         criterion = str(row["criterion"])
         words = CONTROLS.get(criterion, criterion).format(k=board.size(other))
-        kind = "not shown better than"
+        kind, why = "not shown better than", ""
         if level < ALPHA and gap.interval.value:
             kind = "better than" if gap.interval.value > 0 else "worse than"
-        said[kind].append(f"{words} ({told_gap(gap)})")
+        elif gap.interval.low > 0 or gap.interval.high < 0:
+            why = f", p = {level:.2f} corrected for all controls"
+        said[kind].append(f"{words} ({told_gap(gap)}{why})")
     brief = "; ".join(f"{kind} {', '.join(parts)}" for kind, parts in said.items() if parts)
     text = f"{board.name(ticket)} is, {WHERE[rule]}, {brief}{claim(*gaps)}"
     verdict = (

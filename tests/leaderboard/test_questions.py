@@ -133,3 +133,19 @@ def test_termination_is_named_only_where_there_is_a_raw_gain(tmp_path):
     found = [one for one in board.verdicts if one.question == "termination"]
     assert [one.baseline for one in found] == ["lora"]
     assert "of what lora gains on the raw output is learning to stop" in found[0].text
+
+
+def test_an_interval_that_excludes_0_but_not_after_correction_says_so(tmp_path):
+    made = with_base(tmp_path)
+    ks(made, "ticket", 18, [0.80, 0.82, 0.81, 0.83, 0.80])
+    ks(made, "turned", 18, [0.75, 0.76, 0.77, 0.75, 0.76], criterion="cosine")
+    for criterion in ("l2", "gradient", "frequency", "random", "template"):
+        ks(made, criterion, 18, [0.81, 0.80, 0.82, 0.80, 0.83], criterion=criterion)
+    (found,) = (one for one in verdicts(made, "controls") if one.baseline == "ticket")
+    turned = found.comparisons[list(found.against).index("turned")]
+    assert turned["low"] > 0
+    assert turned["p_value"] < 0.05 <= turned["adjusted_p_value"]
+    told = f"p = {turned['adjusted_p_value']:.2f} corrected for all controls"
+    assert f"the 18 rows that turned most (+{turned['value']:.1f} " in found.text
+    assert found.text.count(told) == 1
+    assert found.text.count("corrected for all controls") == 1
