@@ -115,6 +115,28 @@ def test_a_job_runs_a_suite_keeps_secrets_and_has_nothing_to_do_the_second_time(
         assert secret not in everything
 
 
+def test_a_sweep_is_a_job_and_makes_nothing_the_second_time(home, work):
+    space = """
+    name: small
+    suite: quickstart
+    set: [task.train_size=32, task.dev_size=4, train.steps=4, evaluate.bootstrap_samples=100]
+    seeds: [0]
+    baselines: {ks_partial_k18: {ticket.k: {grid: [2, 4]}}}
+    """
+    (work / "small.yaml").write_text(space)
+    line = ["--working-dir", str(work), "--", "sweep", str(work / "small.yaml")]
+    line += ["--storage", str(work / "s")]
+    first = submit(home, *line)
+    assert first.returncode == 0, first.stdout + first.stderr
+    made = {path: path.stat().st_mtime_ns for path in (work / "s").glob("*/*/*.json")}
+    assert len([path for path in made if path.parts[-3] == "evaluations"]) == 3  # and the base
+    second = submit(home, *line)
+    assert second.returncode == 0, second.stdout + second.stderr
+    assert "devtest and fresh" in second.stdout  # the sweep's table, from what is there
+    assert "artifacts made" not in second.stdout
+    assert {path: path.stat().st_mtime_ns for path in (work / "s").glob("*/*/*.json")} == made
+
+
 def test_a_failing_run_gives_its_exit_code_and_shows_why(home, work):
     done = submit(
         home,
