@@ -81,6 +81,8 @@ class TrainSpec(Spec):
     """Optimizer steps; give this or `epochs`."""
     epochs: Annotated[float, Field(gt=0)] | None = None
     """Passes over the training examples; give this or `steps`."""
+    data_share: float = Field(default=1.0, gt=0, le=1)
+    """Share of the training examples that is used: the first of them, which are drawn at random."""
     global_batch_size: int = Field(default=16, ge=1)
     """Examples per optimizer step, summed over all workers."""
     micro_batch_size: int = Field(default=16, ge=1)
@@ -139,12 +141,18 @@ class TicketSpec(Spec):
     """The baseline whose tuned state is compared with the base; a criterion may need none."""
     criterion: str
     scope: str = "input_embedding"
-    """Whose rows: `input_embedding`, `output_head`, or a pattern of names of linear modules."""
+    """Whose rows: `input_embedding`, `output_head`, or a pattern of linear modules; of a mask `layers`."""
     k: Annotated[int, Field(ge=1)] | None = None
     alpha: Annotated[float, Field(gt=0, lt=1)] | None = None
+    sparsity: Annotated[float, Field(gt=0, lt=1)] | None = None
+    """Share of entries left alone; makes it a mask of single entries of the `layers`, not of rows."""
 
     @model_validator(mode="after")
     def _one_size(self) -> TicketSpec:
+        if self.sparsity is not None and (self.k is not None or self.alpha is not None):
+            raise ValueError(
+                f"give k, alpha or sparsity, got k={self.k}, alpha={self.alpha}, sparsity={self.sparsity}"
+            )
         if self.k is not None and self.alpha is not None:
             raise ValueError(f"give k or alpha, not both, got k={self.k}, alpha={self.alpha}")
         return self

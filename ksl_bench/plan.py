@@ -15,7 +15,7 @@ import sacrebleu
 from ksl_bench.config import Baseline, EvaluateSpec, Split, Suite, TaskSpec
 from ksl_bench.errors import ConfigError
 from ksl_bench.evaluation import scoring
-from ksl_bench.lottery.criteria import CRITERIA
+from ksl_bench.lottery.entries import criterion_needs
 from ksl_bench.methods import METHODS, build_method
 from ksl_bench.methods.base import hyperparameters
 from ksl_bench.models import ModelReference
@@ -184,8 +184,10 @@ class _Planner:
         return key
 
     def _state(self, baseline: Baseline, seed: int, condition: str, ticket_key: str | None) -> str:
-        # How often a run is saved does not change what it becomes.
-        train = baseline.train.model_dump(mode="json", exclude={"checkpoint_every_steps"})
+        # How often a run is saved does not change what it becomes; what came later stands in a key only where
+        # it is used, so that what was made before it is found.
+        later = {"data_share"} if baseline.train.data_share == 1 else set()
+        train = baseline.train.model_dump(mode="json", exclude={"checkpoint_every_steps", *later})
         inputs = {
             "base": self.model.digest,
             "train": train,
@@ -219,7 +221,9 @@ class _Planner:
             "text": self.texts[condition, "train"].inputs,
             "max_seq_length": baseline.train.max_seq_length,
         }
-        if "seed" in CRITERIA[spec.criterion].needs:
+        if spec.sparsity is not None:
+            inputs["sparsity"] = spec.sparsity
+        if "seed" in criterion_needs(spec.criterion):
             inputs["seed"] = seed
         key = self._add(
             "ticket",

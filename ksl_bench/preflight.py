@@ -6,10 +6,10 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from ksl_bench.config import Baseline
 from ksl_bench.errors import KslBenchError, MethodError
-from ksl_bench.lottery.criteria import CRITERIA
+from ksl_bench.lottery.entries import criterion_needs, kept_entries
 from ksl_bench.lottery.published import PIECES, TICKETS, is_llama_tokenizer
 from ksl_bench.methods import METHODS
-from ksl_bench.methods.scope import TOKEN_SCOPES, find_scope
+from ksl_bench.methods.scope import TOKEN_SCOPES, find_scope, linear_layers
 from ksl_bench.models import load_tokenizer, skeleton
 from ksl_bench.plan import Plan
 
@@ -47,6 +47,8 @@ def _check_scopes(baseline: Baseline, model: PreTrainedModel) -> list[str]:
     if ticket is None:
         return []
     try:
+        if ticket.sparsity is not None:
+            return _check_sparsity(ticket.sparsity, model)
         rows = find_scope(model, ticket.scope).size
     except MethodError as error:
         return [f"ticket.scope: {error}"]
@@ -56,12 +58,19 @@ def _check_scopes(baseline: Baseline, model: PreTrainedModel) -> list[str]:
     return []
 
 
+def _check_sparsity(sparsity: float, model: PreTrainedModel) -> list[str]:
+    sizes = [one.weight.numel() for one in linear_layers(model).values()]
+    if kept_entries(sizes, sparsity):
+        return []
+    return [f"ticket.sparsity: {sparsity:g} keeps none of the {sum(sizes):,} entries of this model"]
+
+
 def _check_tokens(baseline: Baseline, plan: Plan, tokenizer: PreTrainedTokenizerBase) -> list[str]:
     """Check that the tokenizer has what a criterion names."""
     if baseline.ticket is None:
         return []
     name = baseline.ticket.criterion
-    needs = CRITERIA[name].needs
+    needs = criterion_needs(name)
     if "languages" in needs:
         return _check_published(name, plan, tokenizer)
     if "tokenizer" in needs and tokenizer.bos_token_id is None:

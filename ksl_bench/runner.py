@@ -17,6 +17,7 @@ from ksl_bench.errors import ClusterError, KslBenchError, StorageError, Tracking
 from ksl_bench.estimate import MEAN_TOKENS, estimate
 from ksl_bench.evaluation.metrics import check_tokenizer_files
 from ksl_bench.lottery.criteria import CRITERIA
+from ksl_bench.lottery.entries import ENTRY_CRITERIA
 from ksl_bench.methods import METHODS
 from ksl_bench.models import find_model, skeleton
 from ksl_bench.plan import Plan, make_plan
@@ -266,7 +267,10 @@ LISTINGS: Registry[Callable[[], dict[str, str]]] = Registry(
         "baselines": _described("baseline"),
         "spaces": _described("search space"),
         "methods": lambda: _first_lines(METHODS),
-        "criteria": lambda: {name: one.description for name, one in CRITERIA.items()},
+        "criteria": lambda: {
+            **{name: one.description for name, one in CRITERIA.items()},
+            **{name: one.description for name, one in ENTRY_CRITERIA.items()},
+        },
         "prompts": lambda: {name: repr(one.text) for name, one in TEMPLATES.items()},
     },
 )

@@ -95,9 +95,8 @@ def test_no_checkpoint_is_left_of_what_is_finished(rows, storage):
 def test_mlflow_has_a_run_a_row_with_curves_and_final_numbers(rows, storage):
     client = MlflowClient(tracking_uri=f"sqlite:///{storage}/mlflow.db")
     experiment = client.get_experiment_by_name("quickstart")
-    runs = {
-        run.data.tags["baseline"]: run for run in client.search_runs([experiment.experiment_id])
-    }
+    found = client.search_runs([experiment.experiment_id], "tags.kind = 'run'")
+    runs = {run.data.tags["baseline"]: run for run in found}
     assert runs.keys() == rows.keys()
     assert {run.info.status for run in runs.values()} == {"FINISHED"}
     for name, row in rows.items():
@@ -106,7 +105,7 @@ def test_mlflow_has_a_run_a_row_with_curves_and_final_numbers(rows, storage):
     losses = client.get_metric_history(runs["prefix"].info.run_id, "loss")
     assert [one.step for one in losses] == list(range(1, 9))
     files = {one.path for one in client.list_artifacts(runs["prefix"].info.run_id)}
-    assert files == {"result.json", "outputs.jsonl", "config.yaml"}
+    assert files == {"result.json", "outputs.jsonl", "config.yaml", "samples.json"}
 
 
 @pytest.mark.parametrize("format_", ["json", "csv", "markdown", "table"])

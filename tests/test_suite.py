@@ -28,7 +28,8 @@ def test_every_shipped_suite_is_valid(name):
 def test_every_shipped_recipe_is_valid_and_names_its_source(name):
     recipe = read_yaml(find_file("baseline", name))
     assert len(recipe["source"]) > 10
-    needed = ["embedding", "ks_partial_k18"] if name != "embedding" else []
+    sources = ["embedding", "ks_partial_k18", "lota_calibration"]
+    needed = sources if name not in sources[::2] else []
     listed = [*(one for one in needed if one != name), name]
     suite = build_suite({**minimal(), "baselines": listed}, [])
     assert suite.baselines[-1].name == name
@@ -209,6 +210,34 @@ def test_a_probe_has_the_method_ticket_and_training_of_what_it_probes():
         (
             ["baselines=[frequency_k18]", "baselines.frequency_k18.ticket.k=null"],
             "ticket.k: criterion 'frequency' needs k",
+        ),
+        (
+            ["baselines=[lota_calibration, lota_s90]", "resources.zero_stage=3"],
+            "baselines.lota_s90.method: 'lota' reads whole weights, so resources.zero_stage must be <= 2",
+        ),
+        (
+            ["baselines=[lota_calibration, {recipe: lota_s90, ticket: {sparsity: null, k: 4}}]"],
+            "ticket.sparsity: criterion 'magnitude' needs it, in place of k",
+        ),
+        (
+            ["baselines=[lota_calibration, {recipe: lota_s90, ticket: {k: 4}}]"],
+            "give k, alpha or sparsity, got k=4, alpha=None, sparsity=0.9",
+        ),
+        (
+            ["baselines=[lota_calibration, {recipe: lota_s90, ticket: {scope: input_embedding}}]"],
+            "ticket.scope: entries are picked in 'layers', got 'input_embedding'",
+        ),
+        (
+            ["baselines=[embedding, {recipe: lota_s90, ticket: {from: embedding}}]"],
+            "ticket.from: 'embedding' must be of method 'full'",
+        ),
+        (
+            ["baselines=[lota_calibration, {recipe: lota_s90, method: partial_tuning}]"],
+            "method: 'partial_tuning' tunes rows; entries are tuned by 'lota'",
+        ),
+        (
+            ["baselines=[embedding, {recipe: lota_s90, ticket: {from: embedding, criterion: ks}}]"],
+            "ticket.criterion: unknown criterion of entries 'ks'. Known: magnitude, random_entries",
         ),
     ],
 )  # fmt: skip

@@ -27,6 +27,7 @@ def make_row(recipe: Mapping[str, Any], place: Place, runs: Sequence[Run]) -> Ro
     done = [run.result for run in runs if run.finished and run.result is not None]
     unfinished = [run for run in runs if not run.finished]
     ticket = recipe.get("ticket") or {}
+    picks_rows = bool(ticket) and ticket.get("sparsity") is None
     trainable = done[0]["parameters"]["trainable"] if done else None
     return {
         "baseline": recipe["name"],
@@ -36,8 +37,9 @@ def make_row(recipe: Mapping[str, Any], place: Place, runs: Sequence[Run]) -> Ro
         "method": recipe["method"],
         "criterion": ticket.get("criterion"),
         "k": ticket.get("k"),
+        "sparsity": ticket.get("sparsity"),
         "search": recipe.get("search"),
-        "ticket_sizes": [one.get("ticket_rows") for one in done] if ticket else None,
+        "ticket_sizes": [one.get("ticket_rows") for one in done] if picks_rows else None,
         "seeds": [run.seed for run in runs],
         "finished_seeds": [run.seed for run in runs if run.finished],
         "status": unfinished[0].status if unfinished else "finished",

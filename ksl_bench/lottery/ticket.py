@@ -213,7 +213,9 @@ class Ticket:
         try:
             fields = dict(vars(HEADER.validate_json(text)))
         except ValidationError as error:
-            raise TicketError(f"{name}: its header is not a ticket's: {_first(error)}") from None
+            raise TicketError(
+                f"{name}: its header is not a ticket's: {first_problem(error)}"
+            ) from None
         return cls._joined(fields, tensors, name)
 
     @classmethod
@@ -295,7 +297,8 @@ def rows_of(
     )
 
 
-def _first(error: ValidationError) -> str:
+def first_problem(error: ValidationError) -> str:
+    """Return what was wrong first, with its path, on one line of bounded length."""
     first = error.errors(include_url=False, include_input=False)[0]
     where = ".".join(str(part) for part in first["loc"])
     return " ".join(f"{where}: {first['msg']}".split())[:200]

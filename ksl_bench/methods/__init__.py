@@ -9,6 +9,7 @@ from ksl_bench.methods.base import Method
 from ksl_bench.methods.embedding import EmbeddingTuning
 from ksl_bench.methods.full import FullFineTuning, Untuned
 from ksl_bench.methods.lora import Lora
+from ksl_bench.methods.lota import LotteryTicketAdaptation
 from ksl_bench.methods.partial import PartialTransfer, PartialTuning
 from ksl_bench.methods.prefix import PrefixTuning
 from ksl_bench.registry import Registry
@@ -22,6 +23,7 @@ METHODS: Registry[type[Method]] = Registry(
         "partial_tuning": PartialTuning,
         "partial_transfer": PartialTransfer,
         "lora": Lora,
+        "lota": LotteryTicketAdaptation,
         "prefix": PrefixTuning,
         "peft": AnyPeft,
     },

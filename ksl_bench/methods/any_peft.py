@@ -11,7 +11,7 @@ from torch import nn
 from transformers import PreTrainedModel
 
 from ksl_bench.errors import MethodError
-from ksl_bench.lottery.ticket import Ticket
+from ksl_bench.lottery.mask import AnyTicket
 from ksl_bench.methods.base import STRICT
 from ksl_bench.methods.peft_model import attach_peft
 from ksl_bench.methods.prefix import PrefixTuning
@@ -80,7 +80,7 @@ class AnyPeft:
         except (TypeError, ValueError) as error:
             raise ValueError(f"{kind.__name__}: {error}") from None
 
-    def attach(self, model: PreTrainedModel, *, ticket: Ticket | None, seed: int) -> nn.Module:
+    def attach(self, model: PreTrainedModel, *, ticket: AnyTicket | None, seed: int) -> nn.Module:
         """Wrap the model; what starts at random is drawn from the seed.
 
         Raises:

@@ -19,7 +19,7 @@ from torch import Tensor, nn
 from transformers import PreTrainedModel
 
 from ksl_bench.errors import MethodError
-from ksl_bench.lottery.ticket import Ticket
+from ksl_bench.lottery.mask import AnyTicket
 
 STRICT = ConfigDict(extra="forbid", allow_inf_nan=False)
 """How a method's hyperparameters are validated: an unknown field is an error."""
@@ -42,7 +42,7 @@ class Method(Protocol):
         """Return why gradient checkpointing cannot be used, None where it can."""
         ...
 
-    def attach(self, model: PreTrainedModel, *, ticket: Ticket | None, seed: int) -> nn.Module:
+    def attach(self, model: PreTrainedModel, *, ticket: AnyTicket | None, seed: int) -> nn.Module:
         """Freeze the model, and add or open what trains.
 
         Args:

@@ -12,7 +12,7 @@ from pydantic.dataclasses import dataclass
 from torch import nn
 from transformers import PreTrainedModel
 
-from ksl_bench.lottery.ticket import Ticket
+from ksl_bench.lottery.mask import AnyTicket
 from ksl_bench.methods.base import STRICT, Sides, freeze, is_tied, untie
 from ksl_bench.methods.scope import INPUT_EMBEDDING, TOKEN_SCOPES, find_scope
 
@@ -30,7 +30,7 @@ class EmbeddingTuning:
     trains: ClassVar[bool] = True
     no_gradient_checkpointing: ClassVar[str | None] = None
 
-    def attach(self, model: PreTrainedModel, *, ticket: Ticket | None, seed: int) -> nn.Module:
+    def attach(self, model: PreTrainedModel, *, ticket: AnyTicket | None, seed: int) -> nn.Module:
         """Open the scope's weights; a tied one is given a matrix of its own first, by default."""
         freeze(model)
         if is_tied(model) and self.sides == "named" and self.scope in TOKEN_SCOPES:

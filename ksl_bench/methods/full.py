@@ -8,7 +8,7 @@ from pydantic.dataclasses import dataclass
 from torch import nn
 from transformers import PreTrainedModel
 
-from ksl_bench.lottery.ticket import Ticket
+from ksl_bench.lottery.mask import AnyTicket
 from ksl_bench.methods.base import STRICT, freeze
 
 
@@ -20,7 +20,7 @@ class Untuned:
     trains: ClassVar[bool] = False
     no_gradient_checkpointing: ClassVar[str | None] = None
 
-    def attach(self, model: PreTrainedModel, *, ticket: Ticket | None, seed: int) -> nn.Module:
+    def attach(self, model: PreTrainedModel, *, ticket: AnyTicket | None, seed: int) -> nn.Module:
         """Freeze everything."""
         freeze(model)
         return cast(nn.Module, model)
@@ -39,7 +39,7 @@ class FullFineTuning:
     trains: ClassVar[bool] = True
     no_gradient_checkpointing: ClassVar[str | None] = None
 
-    def attach(self, model: PreTrainedModel, *, ticket: Ticket | None, seed: int) -> nn.Module:
+    def attach(self, model: PreTrainedModel, *, ticket: AnyTicket | None, seed: int) -> nn.Module:
         """Open everything."""
         for parameter in model.parameters():
             parameter.requires_grad_(True)

@@ -12,7 +12,7 @@ from pydantic.dataclasses import dataclass
 from torch import nn
 from transformers import PreTrainedModel
 
-from ksl_bench.lottery.ticket import Ticket
+from ksl_bench.lottery.mask import AnyTicket
 from ksl_bench.methods.base import STRICT
 from ksl_bench.methods.peft_model import attach_peft
 
@@ -31,7 +31,7 @@ class Lora:
     trains: ClassVar[bool] = True
     no_gradient_checkpointing: ClassVar[str | None] = None
 
-    def attach(self, model: PreTrainedModel, *, ticket: Ticket | None, seed: int) -> nn.Module:
+    def attach(self, model: PreTrainedModel, *, ticket: AnyTicket | None, seed: int) -> nn.Module:
         """Wrap the model in PEFT's LoRA."""
         from peft import LoraConfig
 

@@ -19,6 +19,7 @@ from torch import Tensor, nn
 from transformers import PreTrainedModel
 
 from ksl_bench.errors import MethodError
+from ksl_bench.lottery.mask import AnyTicket
 from ksl_bench.lottery.ticket import Ticket
 from ksl_bench.methods.base import STRICT, Sides, freeze, is_tied, untie
 from ksl_bench.methods.scope import INPUT_EMBEDDING, Scope, find_scope
@@ -126,14 +127,14 @@ class RowDeltaLinear(nn.Module):
 RowDelta = RowDeltaEmbedding | RowDeltaLinear
 
 
-def ticket_scope(model: PreTrainedModel, ticket: Ticket | None) -> tuple[Ticket, Scope]:
+def ticket_scope(model: PreTrainedModel, ticket: AnyTicket | None) -> tuple[Ticket, Scope]:
     """Return the ticket that a method needs, and the weights it picks rows from.
 
     Raises:
         MethodError: If there is no ticket, or the model has no such weights.
     """
-    if ticket is None:
-        raise MethodError("this method needs a ticket")
+    if not isinstance(ticket, Ticket):
+        raise MethodError("this method needs a ticket of rows")
     return ticket, find_scope(model, ticket.tensor)
 
 
@@ -163,7 +164,7 @@ class PartialTuning:
     trains: ClassVar[bool] = True
     no_gradient_checkpointing: ClassVar[str | None] = None
 
-    def attach(self, model: PreTrainedModel, *, ticket: Ticket | None, seed: int) -> nn.Module:
+    def attach(self, model: PreTrainedModel, *, ticket: AnyTicket | None, seed: int) -> nn.Module:
         """Wrap the weights that hold rows of the ticket, and a tied twin if both sides are to change."""
         freeze(model)
         ticket, scope = ticket_scope(model, ticket)
@@ -208,7 +209,7 @@ class PartialTransfer:
     trains: ClassVar[bool] = False
     no_gradient_checkpointing: ClassVar[str | None] = None
 
-    def attach(self, model: PreTrainedModel, *, ticket: Ticket | None, seed: int) -> nn.Module:
+    def attach(self, model: PreTrainedModel, *, ticket: AnyTicket | None, seed: int) -> nn.Module:
         """Write the ticket's values over the rows of the base.
 
         Raises:

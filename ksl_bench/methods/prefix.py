@@ -12,7 +12,7 @@ from pydantic.dataclasses import dataclass
 from torch import nn
 from transformers import PreTrainedModel
 
-from ksl_bench.lottery.ticket import Ticket
+from ksl_bench.lottery.mask import AnyTicket
 from ksl_bench.methods.base import STRICT
 from ksl_bench.methods.peft_model import attach_peft
 
@@ -33,7 +33,7 @@ class PrefixTuning:
         "PEFT's prefix tuning passes its keys and values as a cache, which gradient checkpointing drops"
     )
 
-    def attach(self, model: PreTrainedModel, *, ticket: Ticket | None, seed: int) -> nn.Module:
+    def attach(self, model: PreTrainedModel, *, ticket: AnyTicket | None, seed: int) -> nn.Module:
         """Wrap the model in PEFT's prefix tuning."""
         from peft import PrefixTuningConfig
 

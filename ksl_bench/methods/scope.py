@@ -24,6 +24,8 @@ INPUT_EMBEDDING = "input_embedding"
 OUTPUT_HEAD = "output_head"
 TOKEN_SCOPES = (INPUT_EMBEDDING, OUTPUT_HEAD)
 """Scopes whose rows are tokens; every other name is a pattern of module names."""
+LAYERS = "layers"
+"""What a mask picks entries from: every linear weight but the output head, of whatever width."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,6 +132,23 @@ def find_scope(model: PreTrainedModel, name: str) -> Scope:
         text = ", ".join(f"{at} {width}" for width, at in widths.items())
         raise MethodError(f"scope {name!r} names weights of different width: {text}")
     return Scope(name, found)
+
+
+def linear_layers(model: PreTrainedModel) -> dict[str, nn.Linear]:
+    """Return the linear maps of attention and MLP by name, in the order of the model.
+
+    Raises:
+        MethodError: If there are none.
+    """
+    head = model.get_output_embeddings()
+    found = {
+        str(name): one
+        for name, one in model.named_modules()
+        if isinstance(one, nn.Linear) and one is not head
+    }
+    if not found:
+        raise MethodError(f"the model has no linear weights that a mask could pick from ({LAYERS})")
+    return found
 
 
 def _named(model: PreTrainedModel, wanted: nn.Module | None, scope: str) -> tuple[str, nn.Module]:

@@ -178,11 +178,11 @@ def _examples(
 
 
 def _tickets(store: Store, planned: Sequence[Mapping[str, Any]]) -> list[Ticket]:
-    """Return the distinct tickets of a row."""
+    """Return the distinct tickets of a row; a mask of entries has no rows to name."""
     found: dict[tuple[str, ...], list[int]] = {}
     for one in planned:
         record = store.record("ticket", one["ticket"]) if one["ticket"] else None
-        if record is not None and record["status"] == "finished":
+        if record is not None and record["status"] == "finished" and "rows" in record["ticket"]:
             rows = record["ticket"]["rows"]
             tokens = tuple(shown_tokens([(row["token_id"], row["token"]) for row in rows]))
             found.setdefault(tokens, []).append(one["seed"])

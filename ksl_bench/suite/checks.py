@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from ksl_bench.config import Baseline, Suite
+from ksl_bench.config import Baseline, Suite, TicketSpec
 from ksl_bench.errors import ConfigError, KslBenchError
 from ksl_bench.evaluation.metrics import check_metrics
 from ksl_bench.lottery.criteria import CRITERIA
+from ksl_bench.lottery.entries import ENTRY_CRITERIA
 from ksl_bench.methods import METHODS, build_method
-from ksl_bench.methods.scope import INPUT_EMBEDDING, TOKEN_SCOPES
+from ksl_bench.methods.scope import INPUT_EMBEDDING, LAYERS, TOKEN_SCOPES
 from ksl_bench.registry import unknown
 from ksl_bench.tasks import build_task
 
@@ -88,6 +89,8 @@ def _check_ticket(suite: Suite, baseline: Baseline) -> list[str]:
     spec, problems = baseline.ticket, []
     if spec is None:
         return []
+    if baseline.method == "lota" or spec.sparsity is not None or spec.criterion in ENTRY_CRITERIA:
+        return _check_mask(suite, baseline, spec)
     if spec.criterion not in CRITERIA:
         return [f"ticket.criterion: {unknown('criterion', spec.criterion, CRITERIA)}"]
     criterion = CRITERIA[spec.criterion]
@@ -117,6 +120,34 @@ def _check_ticket(suite: Suite, baseline: Baseline) -> list[str]:
         problems.append(
             "ticket.from: partial transfer needs the tuned baseline whose rows it pastes"
         )
+    return problems
+
+
+def _check_mask(suite: Suite, baseline: Baseline, spec: TicketSpec) -> list[str]:
+    """Check a ticket of entries; what it needs is the same for all its fields, so all are told at once."""
+    problems = []
+    if baseline.method != "lota":
+        problems.append(f"method: {baseline.method!r} tunes rows; entries are tuned by 'lota'")
+    if spec.criterion not in ENTRY_CRITERIA:
+        wrong = unknown("criterion of entries", spec.criterion, ENTRY_CRITERIA)
+        return [*problems, f"ticket.criterion: {wrong}"]
+    if spec.sparsity is None:
+        problems.append(f"ticket.sparsity: criterion {spec.criterion!r} needs it, in place of k")
+    if spec.scope != LAYERS:
+        problems.append(f"ticket.scope: entries are picked in {LAYERS!r}, got {spec.scope!r}")
+    if suite.resources.zero_stage == 3:
+        problems.append("method: 'lota' reads whole weights, so resources.zero_stage must be <= 2")
+    names = [one.name for one in suite.baselines]
+    if "tuned" not in ENTRY_CRITERIA[spec.criterion].needs:
+        return problems
+    if spec.source is None:
+        problems.append(
+            f"ticket.from: criterion {spec.criterion!r} needs a baseline of method 'full'"
+        )
+    elif spec.source not in names:
+        problems.append(f"ticket.from: {unknown('baseline of this suite', spec.source, names)}")
+    elif suite.baseline(spec.source).method != "full":
+        problems.append(f"ticket.from: {spec.source!r} must be of method 'full'")
     return problems
 
 

@@ -7,6 +7,7 @@ from typing import Any
 
 from ksl_bench import measure
 from ksl_bench.data.batching import padding_id
+from ksl_bench.lottery.ticket import Ticket
 from ksl_bench.methods.packed import attach_packed
 from ksl_bench.pack import Pack
 from ksl_bench.plan import Work
@@ -52,13 +53,13 @@ def _build_together(warm: Warm, members: Sequence[Begun], report_of: ReportOf) -
     works = [work for work, _ in members]
     train = works[0].baseline.train
     tickets = [warm.read_ticket(work.ticket_key, train.precision) for work in works]
-    found = [one for one in tickets if one is not None]
+    found = [one for one in tickets if isinstance(one, Ticket)]
     assert len(found) == len(works), "partial tuning needs a ticket"
     model = warm.model(train.precision)
     base = sum(one.numel() for one in model.parameters())
     packed, name = attach_packed(model, found)
     rows = [delta_KD.numel() for delta_KD in packed.deltas]
-    examples = warm.encoded(works[0].task, train.max_seq_length)
+    examples = warm.tuning_text(works[0].baseline, works[0].task)
     steps = train.total_steps(examples=len(examples))
     logs = [
         StepLog(warm.store, work.key, steps, begun.step(), report_of(work.key))

@@ -10,6 +10,7 @@ from safetensors.torch import save
 from torch import Tensor
 
 from ksl_bench.data.batching import padding_id
+from ksl_bench.lottery.mask import AnyTicket
 from ksl_bench.lottery.ticket import Ticket
 from ksl_bench.methods import build_method
 from ksl_bench.methods.base import parameter_counts
@@ -25,7 +26,7 @@ from ksl_bench.worker.warm import Warm
 def build_state(warm: Warm, work: Work, report: Report) -> Outcome:
     """Train one method and write what it trained; a collective call."""
     train = work.baseline.train
-    examples = warm.encoded(work.task, train.max_seq_length)
+    examples = warm.tuning_text(work.baseline, work.task)
     ticket = warm.read_ticket(work.ticket_key, train.precision)
     model = warm.attach(work.baseline, ticket, work.seed)
     parameters = parameter_counts(model)
@@ -53,7 +54,7 @@ class Trained:
     """What a run came to, on the leading worker."""
 
     outcome: TrainOutcome
-    ticket: Ticket | None
+    ticket: AnyTicket | None
     parameters: dict[str, int]
     steps: int
     peaks: list[dict[str, int | None]]
@@ -76,7 +77,7 @@ def write_state(
     log.flush()
     if outcome.state is None:
         return Outcome(work.key, outcome.status, outcome.reason)
-    examples = warm.encoded(work.task, work.baseline.train.max_seq_length)
+    examples = warm.tuning_text(work.baseline, work.task)
     state: bytes = save(outcome.state, metadata={"format": "pt"})
     record = {
         "baseline": work.baseline.name,
@@ -94,7 +95,7 @@ def write_state(
     config = yaml.safe_dump(work.baseline.model_dump(mode="json", by_alias=True), sort_keys=False)
     files = {"state.safetensors": state, "config.yaml": config.encode()}
     if isinstance(build_method(work.baseline.method, work.baseline.hyperparameters), PartialTuning):
-        assert trained.ticket is not None
+        assert isinstance(trained.ticket, Ticket)
         whole = _with_values(warm, work, trained.ticket, outcome.state)
         files["ticket.safetensors"] = whole.to_bytes()
     warm.store.finish("state", work.key, record, files)

@@ -1,4 +1,4 @@
-"""Make a ticket: select rows by a criterion."""
+"""Make a ticket: select rows by a criterion; of entries, see `masks.py`."""
 
 from __future__ import annotations
 
@@ -20,17 +20,20 @@ from ksl_bench.models import tokenizer_digest
 from ksl_bench.plan import Work
 from ksl_bench.tasks.encoding import instruction_tokens
 from ksl_bench.training.gradients import row_gradients
+from ksl_bench.worker.masks import build_mask
 from ksl_bench.worker.outcome import Outcome
 from ksl_bench.worker.warm import Warm
 
 
 def build_ticket(warm: Warm, work: Work) -> Outcome:
-    """Select rows and write the ticket; one rank does it, the others wait in their next call."""
+    """Select rows or entries and write the ticket; one rank does it, the others wait in their next call."""
     if not warm.worker.leads:
         return Outcome(work.key, "finished")
     started = time.perf_counter()
     spec, precision = work.baseline.ticket, work.baseline.train.precision
     assert spec is not None
+    if spec.sparsity is not None:
+        return build_mask(warm, work, spec, spec.sparsity)
     evidence = _evidence(warm, work, spec)
     try:
         selection = select(CRITERIA[spec.criterion], evidence, alpha=spec.alpha)

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import copy
+import hashlib
+import math
 import time
 from dataclasses import asdict
 from typing import Any
@@ -14,11 +16,12 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 from ksl_bench import measure
 from ksl_bench.config import Baseline, Precision, Split, TaskSpec
 from ksl_bench.data.batching import Encoded
-from ksl_bench.lottery.ticket import Ticket, matrix_digest
+from ksl_bench.lottery.mask import AnyTicket, Mask, read_selection
+from ksl_bench.lottery.ticket import matrix_digest
 from ksl_bench.methods import build_method
 from ksl_bench.methods.base import is_tied
 from ksl_bench.methods.packed import has_dropout
-from ksl_bench.methods.scope import Scope, find_scope
+from ksl_bench.methods.scope import LAYERS, Scope, find_scope, linear_layers
 from ksl_bench.models import load_model, load_tokenizer, tokenizer_digest
 from ksl_bench.plan import Setting
 from ksl_bench.store import Store
@@ -89,16 +92,24 @@ class Warm:
             )
         return self._encoded[spec, max_seq_length]
 
-    def attach(self, baseline: Baseline, ticket: Ticket | None, seed: int) -> nn.Module:
+    def tuning_text(self, baseline: Baseline, spec: TaskSpec) -> list[Encoded]:
+        """Return the training examples that a baseline uses of a task."""
+        examples = self.encoded(spec, baseline.train.max_seq_length)
+        return examples[: math.ceil(baseline.train.data_share * len(examples))]
+
+    def attach(self, baseline: Baseline, ticket: AnyTicket | None, seed: int) -> nn.Module:
         """Return a fresh copy of the base model with a baseline's method attached."""
         method = build_method(baseline.method, baseline.hyperparameters)
         return method.attach(self.model(baseline.train.precision), ticket=ticket, seed=seed)
 
-    def read_ticket(self, key: str | None, precision: Precision) -> Ticket | None:
+    def read_ticket(self, key: str | None, precision: Precision) -> AnyTicket | None:
         """Read a ticket, and check that it is for this base model; None for no key."""
         if key is None:
             return None
-        ticket = Ticket.from_bytes(self.store.read_ticket(key))
+        ticket = read_selection(self.store.read_ticket(key))
+        if isinstance(ticket, Mask):
+            ticket.check_base(self.digest(ticket.tensor, precision))
+            return ticket
         ticket.check_base(
             base_digest=self.digest(ticket.tensor, precision),
             tokenizer_digest=tokenizer_digest(self.tokenizer),
@@ -110,10 +121,15 @@ class Warm:
         return find_scope(self._pristine(precision), name)
 
     def digest(self, scope: str, precision: Precision) -> str:
-        """Return the digest of a scope's rows in the base."""
+        """Return the digest of a scope's weights in the base."""
         if (scope, precision) not in self._digests:
-            rows = self.scope(scope, precision).matrix()
-            self._digests[scope, precision] = matrix_digest(rows)
+            if scope == LAYERS:
+                weights = linear_layers(self._pristine(precision)).values()
+                told = " ".join(matrix_digest(one.weight) for one in weights)
+                digest = hashlib.sha256(told.encode()).hexdigest()
+            else:
+                digest = matrix_digest(self.scope(scope, precision).matrix())
+            self._digests[scope, precision] = digest
         return self._digests[scope, precision]
 
     def peaks(self) -> list[dict[str, int | None]]:

@@ -20,16 +20,19 @@ from transformers import LlamaConfig, LlamaForCausalLM
 
 from ksl_bench.config import TrainSpec
 from ksl_bench.data.batching import Encoded
+from ksl_bench.lottery.mask import AnyTicket, Mask
 from ksl_bench.lottery.ticket import Ticket, TicketRow
 from ksl_bench.methods import METHODS, build_method
 from ksl_bench.methods.base import load_state, trainable_parameters
-from ksl_bench.methods.scope import find_scope
+from ksl_bench.methods.scope import find_scope, linear_layers
 from ksl_bench.training.engine import join_process_group
 from ksl_bench.training.loop import Checkpoint, Run, Worker
 
 IDS = [7, 3, 199, 40]
 LINEAR = "*.mlp.[gu]*_proj"
 """Gate and up of two layers: 256 rows of width 32, stacked; the ticket's lie in three of the weights."""
+HYPERPARAMETERS = {"peft": {"peft_type": "IA3", "peft_config": {}}}
+"""Of methods that have no default for all of theirs."""
 PROBE = torch.tensor([[1, 7, 3, 50, 199, 2]])
 
 
@@ -73,6 +76,17 @@ def ticket(scope: str) -> Ticket:
     )  # fmt: skip
 
 
+def mask(base: LlamaForCausalLM) -> Mask:
+    """Every seventh entry of the gate and down projections of the second layer."""
+    shapes = {name: tuple(one.weight.shape) for name, one in linear_layers(base).items()}
+    names = ("model.layers.1.mlp.gate_proj", "model.layers.1.mlp.down_proj")
+    return Mask(
+        base_model="tiny", revision=None, base_digest="0" * 64, tensor="layers",
+        criterion="magnitude", sparsity=0.9, source_state=None, shapes=shapes,
+        places={name: torch.arange(0, shapes[name][0] * shapes[name][1], 7) for name in names},
+    )  # fmt: skip
+
+
 def examples() -> list[Encoded]:
     draw = torch.Generator().manual_seed(0)
 
@@ -100,9 +114,11 @@ class Case:
         )
 
     def attach(self) -> tuple[object, torch.nn.Module]:
-        method = build_method(self.name, {})
-        given = ticket(self.scope) if method.needs_ticket else None
-        return method, method.attach(self.model(), ticket=given, seed=0)
+        method, base = build_method(self.name, HYPERPARAMETERS.get(self.name, {})), self.model()
+        given: AnyTicket | None = None
+        if method.needs_ticket:
+            given = mask(base) if self.name == "lota" else ticket(self.scope)
+        return method, method.attach(base, ticket=given, seed=0)
 
 
 def train(case: Case, memory: Memory, worker: Worker):
@@ -117,6 +133,23 @@ def train(case: Case, memory: Memory, worker: Worker):
     )
     outcome = run.train(memory, lambda metrics: losses.append(metrics.loss))
     return outcome, losses
+
+
+def outside_entries_kept(case: Case, state: dict[str, torch.Tensor]) -> bool:
+    """Whether a merged LoTA differs from the base in the mask's entries only, and in most of them."""
+    method, fresh = case.attach()
+    load_state(fresh, state)
+    before, after = case.model().state_dict(), method.merge(fresh).state_dict()
+    allowed = {f"{name}.weight": one for name, one in mask(case.model()).places.items()}
+    moved = {
+        name: (after[name] != one).flatten().nonzero().flatten() for name, one in before.items()
+    }
+    return all(
+        bool(torch.isin(places, allowed[name]).all()) and len(places) > len(allowed[name]) / 2
+        if name in allowed
+        else not len(places)
+        for name, places in moved.items()
+    )
 
 
 def outside_rows_kept(case: Case, state: dict[str, torch.Tensor]) -> bool:
@@ -137,10 +170,17 @@ def outside_rows_kept(case: Case, state: dict[str, torch.Tensor]) -> bool:
     return bool(moved) and all(moved[name] <= allowed.get(name, set()) for name in moved)
 
 
+OUTSIDE = {"partial_tuning": outside_rows_kept, "lota": outside_entries_kept}
+
+
 def cases() -> list[Case]:
     found = [
-        Case(name, stage) for name in METHODS if METHODS[name].trains for stage in (0, 1, 2, 3)
+        Case(name, stage)
+        for name in METHODS
+        if METHODS[name].trains
+        for stage in ((0, 1, 2) if name == "lota" else (0, 1, 2, 3))
     ]
+    found += [Case("lota", stage, precision="bf16") for stage in (1, 2)]
     found += [
         Case("partial_tuning", stage, tied, precision)
         for stage in (0, 1, 2, 3)
@@ -175,8 +215,9 @@ def main() -> None:
             "names_match": parameters.keys() == outcome.state.keys(),
             "logits": fresh(PROBE).logits.float().flatten()[:50].tolist(),
             "moved": not torch.equal(fresh(PROBE).logits, untrained),
-            "outside_rows_kept": case.name != "partial_tuning"
-            or outside_rows_kept(case, outcome.state),
+            "outside_kept": OUTSIDE[case.name](case, outcome.state)
+            if case.name in OUTSIDE
+            else None,
         }
         if worker.leads:
             print("CASE " + json.dumps(report), flush=True)

@@ -76,8 +76,8 @@ def _columns(board: Board, store: Store) -> dict[int, list[Column]]:
 
 def _read(store: Store, key: str) -> tuple[str, list[Token]] | None:
     record = store.record("ticket", key)
-    if record is None or record["status"] != "finished":
-        return None
+    if record is None or record["status"] != "finished" or "rows" not in record["ticket"]:
+        return None  # not there, or a mask of entries
     ticket = record["ticket"]
     return ticket["criterion"], [(row["token_id"], row["token"]) for row in ticket["rows"]]
 
