@@ -9,13 +9,22 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Discriminator,
+    Field,
+    Tag,
+    field_validator,
+    model_validator,
+)
 
 Precision = Literal["fp32", "bf16"]
 Split = Literal["train", "dev", "devtest"]
 Location = str | tuple[str, str] | tuple[tuple[str, str], ...]
 Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")]
 Language = Annotated[str, Field(pattern=r"^[a-z]{3}(_[A-Z][a-z]{3})?$")]
+Text = Annotated[str, Field(pattern=r"\S")]
 
 
 class Spec(BaseModel):
@@ -35,19 +44,14 @@ class ModelSpec(Spec):
 
 
 class TaskSpec(Spec):
-    """What the model is asked to do, on which text, under which prompt."""
+    """What the model is asked to do, on which text, under which prompt: what all tasks have in common."""
 
-    name: str = "translation"
-    source_language: Language
-    target_language: Language
-    prompt: str = "explicit"
-    """A named template, or a template text that holds `{source}`."""
+    name: str
+    prompt: str
+    """A named template, or a template text that holds the example's own field."""
     train_files: Location
-    """`controlled`, two aligned files, a TSV, JSONL, a FLORES folder, or `hf://id@revision?...`."""
     dev_files: Location
     devtest_files: Location
-    columns: tuple[str, str] | None = None
-    """Names of the source and target column, for TSV, JSONL and Hugging Face datasets."""
     train_size: Annotated[int, Field(ge=1)] | None = None
     dev_size: Annotated[int, Field(ge=1)] | None = None
     devtest_size: Annotated[int, Field(ge=1)] | None = None
@@ -65,11 +69,106 @@ class TaskSpec(Spec):
         size: int | None = getattr(self, f"{split}_size")
         return size
 
+    @property
+    def language_pair(self) -> tuple[str, str] | None:
+        """Return the two languages of a translation, ISO 639-3; None of another task."""
+        return None
+
+
+class TranslationSpec(TaskSpec):
+    """Translation from one language into another.
+
+    Files are `controlled`, two aligned files, a TSV, JSONL, a FLORES folder, or `hf://id@revision?...`.
+    """
+
+    name: Literal["translation"] = "translation"
+    source_language: Language
+    target_language: Language
+    prompt: str = "explicit"
+    columns: tuple[str, str] | None = None
+    """Names of the source and target column, for TSV, JSONL and Hugging Face datasets."""
+
+    @property
+    def language_pair(self) -> tuple[str, str] | None:
+        """Return the source's and the target's ISO 639-3 code."""
+        return self.source_language[:3], self.target_language[:3]
+
     @model_validator(mode="after")
-    def _two_languages(self) -> TaskSpec:
+    def _two_languages(self) -> TranslationSpec:
         if self.source_language == self.target_language:
             raise ValueError(f"source and target language are both {self.source_language!r}")
         return self
+
+
+class LabelColumns(Spec):
+    """What the columns of labelled text are called."""
+
+    text: str = "text"
+    label: str = "label"
+    language: str = "language"
+    """Read where it is there."""
+    document: str = "document"
+    """Texts of one document, or of one text in several languages, are drawn together; where it is there."""
+
+
+class ClassificationSpec(TaskSpec):
+    """Classification of single texts, in one or several languages.
+
+    Files are `controlled`, a TSV with a header, JSONL, a folder with one file a language and split as
+    SIB-200 has it, or `hf://id@revision?...`.
+    """
+
+    name: Literal["classification"] = "classification"
+    languages: Annotated[tuple[Language, ...], Field(min_length=1)]
+    """Of the texts that are used; those of other languages are left out."""
+    labels: Annotated[tuple[tuple[Text, Text], ...], Field(min_length=2)]
+    """Each label in the data with its verbalizer, what the model is to write for it; in YAML a mapping, or a
+    list of labels that are written as they are."""
+    prompt: str = "topic"
+    columns: LabelColumns = LabelColumns()
+
+    @field_validator("labels", mode="before")
+    @classmethod
+    def _own_words(cls, given: Any) -> Any:
+        """Take a mapping as its pairs, and a label alone as its own verbalizer."""
+        if isinstance(given, dict):
+            return tuple(given.items())
+        if isinstance(given, (list, tuple)):
+            return tuple((one, one) if isinstance(one, str) else one for one in given)
+        return given
+
+    @model_validator(mode="after")
+    def _told_apart(self) -> ClassificationSpec:
+        for what, words in zip(
+            ("label", "verbalizer"), zip(*self.labels, strict=True), strict=True
+        ):
+            plain = [" ".join(one.split()).casefold() for one in words]
+            twice = sorted({one for one in plain if plain.count(one) > 1})
+            if twice:
+                raise ValueError(f"labels: {what} given more than once: {', '.join(twice)}")
+        return self
+
+
+TASK_SPECS: dict[str, type[TaskSpec]] = {
+    "translation": TranslationSpec,
+    "classification": ClassificationSpec,
+}
+"""What a suite says of each task, by the task's name."""
+
+
+def _task_name(given: Any) -> str | None:
+    """Return which task a mapping in a suite is; translation where it does not say."""
+    if isinstance(given, TaskSpec):
+        return given.name
+    return str(given.get("name", "translation")) if isinstance(given, dict) else None
+
+
+AnyTask = Annotated[
+    Annotated[TranslationSpec, Tag("translation")]
+    | Annotated[ClassificationSpec, Tag("classification")],
+    Discriminator(_task_name),
+]
+"""One of `TASK_SPECS`."""
 
 
 class TrainSpec(Spec):
@@ -251,7 +350,7 @@ class VerdictSpec(Spec):
     margin: float = Field(default=1.0, gt=0)
     """Points of the headline metric that a ticket may lose and still count as non-inferior."""
     rule: str = "first_line"
-    """The extraction rule under which rows are ranked and judged."""
+    """The rule under which rows are ranked and judged; the task's own where a suite names none."""
 
 
 class TrackingSpec(Spec):
@@ -269,8 +368,8 @@ class Suite(Spec):
     name: Name
     description: str = ""
     model: ModelSpec
-    task: TaskSpec
-    conditions: dict[Name, TaskSpec] = Field(default_factory=dict)
+    task: AnyTask
+    conditions: dict[Name, AnyTask] = Field(default_factory=dict)
     """The task under several prompts, languages or samples; in YAML each gives what differs from `task`."""
     transfer: tuple[str, ...] = ()
     """Baselines that, tuned under one condition, are also scored under every other one."""
@@ -286,7 +385,7 @@ class Suite(Spec):
         return next(one for one in self.baselines if one.name == name)
 
     @property
-    def tasks(self) -> dict[str, TaskSpec]:
+    def tasks(self) -> dict[str, AnyTask]:
         """Return the task of every condition, by name; one that the suite does not name is `default`."""
         return self.conditions or {"default": self.task}
 

@@ -15,11 +15,12 @@ from ksl_bench import measure
 from ksl_bench.cluster import check_this_machine
 from ksl_bench.config import ModelSpec
 from ksl_bench.errors import KslBenchError
-from ksl_bench.evaluation.metrics import METRICS, check_tokenizer_files, tokenizer_file
+from ksl_bench.evaluation.metrics import check_tokenizer_files, tokenizer_file
 from ksl_bench.models import TINY_BASE, find_model
 from ksl_bench.plan import make_plan
 from ksl_bench.store import Store
 from ksl_bench.suite import load_suite
+from ksl_bench.tasks.readings import TEXT_METRICS
 from ksl_bench.tracking import Tracker, masked, tracking_uri
 
 LOW_DISK_BYTES = 5 * 2**30
@@ -116,7 +117,7 @@ def _shipped_model() -> Finding:
 
 
 def _tokenizers() -> Iterator[Finding]:
-    for name in METRICS:
+    for name in TEXT_METRICS:
         path = tokenizer_file(name)
         if path is None:
             yield Finding("ok", name, "can be computed")

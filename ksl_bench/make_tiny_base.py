@@ -25,7 +25,7 @@ from tokenizers import Tokenizer, decoders, models, pre_tokenizers, processors, 
 from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
 
 from ksl_bench import measure
-from ksl_bench.config import DecodingSpec, Split, TaskSpec
+from ksl_bench.config import DecodingSpec, Split, TranslationSpec
 from ksl_bench.data.controlled import Segment, pretraining_documents
 from ksl_bench.data.controlled.documents import OTHER_WEIGHT, SOURCE_WEIGHT
 from ksl_bench.evaluation.generate import generate
@@ -160,7 +160,9 @@ def score(
     files: dict[str, Any] = {f"{one}_files": "controlled" for one in ("train", "dev", "devtest")}
     sizes: dict[str, Any] = {f"{split}_size": sentences}
     task = build_task(
-        TaskSpec(source_language="eng", target_language="cat", prompt=prompt, **files, **sizes)
+        TranslationSpec(
+            source_language="eng", target_language="cat", prompt=prompt, **files, **sizes
+        )
     )
     examples = task.read(split).items
     outputs = generate(
@@ -172,9 +174,7 @@ def score(
     )
     references = [one.response for one in examples]
     bleu = {
-        name: score_corpus(
-            "bleu", [rule(one.text) for one in outputs], references, language=task.language
-        ).value
+        name: score_corpus("bleu", [rule(one) for one in outputs], references, language="cat").value
         for name, rule in task.rules.items()
     }
     ended = 100 * sum(one.ended for one in outputs) / len(outputs)

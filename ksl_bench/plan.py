@@ -285,13 +285,8 @@ class Text:
         task = build_task(spec)
         examples = task.read(split)
         documents = [one.document for one in examples.items]
-        prompt = {
-            "text": task.template.text,
-            "source_language": spec.source_language,
-            "target_language": spec.target_language,
-        }
         return cls(
-            inputs={"task": spec.name, "digest": examples.digest, "prompt": prompt},
+            inputs={"task": spec.name, "digest": examples.digest, "prompt": dict(task.identity)},
             data={
                 "digest": examples.digest,
                 "origin": examples.origin,

@@ -86,12 +86,11 @@ def _check_published(name: str, plan: Plan, tokenizer: PreTrainedTokenizerBase) 
             f"ticket.criterion: {name!r} holds ids of LLaMA's tokenizer ({PIECES:,} pieces), "
             f"this model has another one ({tokenizer.vocab_size:,})"
         ]
-    pairs = [
-        (one.source_language[:3], one.target_language[:3]) for one in plan.suite.tasks.values()
-    ]
+    pairs = [one.language_pair for one in plan.suite.tasks.values()]
     known = ", ".join("-".join(one) for one in TICKETS)
     return [
-        f"ticket.criterion: {name!r} has no ticket for {'-'.join(pair)}; allowed: {known}"
+        f"ticket.criterion: {name!r} has no ticket for {'-'.join(pair or ('this', 'task'))}; "
+        f"allowed: {known}"
         for pair in pairs
         if pair not in TICKETS
     ]

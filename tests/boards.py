@@ -4,7 +4,9 @@ from dataclasses import asdict
 
 import numpy as np
 
-from ksl_bench.evaluation.scoring import draw_sentences, score_rules
+from ksl_bench.evaluation.answers import Answers
+from ksl_bench.evaluation.measures import build_measure
+from ksl_bench.evaluation.scoring import draw_sentences, score_answers
 from ksl_bench.store import Store, key_of
 
 WORDS = np.array(
@@ -71,13 +73,9 @@ def result(lines, *, seed=0, stops=True, condition="default", trainable=2304, **
     raw = lines if stops else [line + GARBAGE for line in lines]
     wanted = references(condition)
     drawn = draw_sentences([None] * SENTENCES, 200)
-    scored = score_rules(
-        {"raw": raw, "first_line": lines},
-        wanted,
-        language="eng",
-        metrics=["bleu", "chrf"],
-        drawn=drawn,
-    )
+    answers = Answers({"raw": raw, "first_line": lines}, wanted, ["eng"] * SENTENCES, {})
+    measures = {metric: build_measure(metric, []) for metric in ("bleu", "chrf")}
+    scored = score_answers(answers, measures, drawn=drawn)
     record = {
         "seed": seed,
         "ticket_rows": fields.get("ticket_rows"),

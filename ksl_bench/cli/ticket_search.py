@@ -67,12 +67,12 @@ def find(
     json_: JsonOption = False,
 ) -> None:
     """Find a ticket from two checkpoints; no suite needed."""
-    from ksl_bench.config import TaskSpec
+    from ksl_bench.config import TranslationSpec
     from ksl_bench.tickets.find import Search, find_ticket
 
     quiet_models()
     files = str(text)
-    task = TaskSpec(
+    task = TranslationSpec(
         source_language=source_language,
         target_language=target_language,
         prompt=prompt,

@@ -45,7 +45,8 @@ def connect(address: str | None) -> None:
     try:
         if address is None:
             _stay_on_loopback()
-            ray.init(include_dashboard=False, **options)
+            # Left to itself Ray would join any cluster that runs on this machine.
+            ray.init(address="local", include_dashboard=False, **options)
         else:
             # In a Ray job the job's own runtime environment is there already; the same variables again
             # are no conflict.
@@ -54,7 +55,10 @@ def connect(address: str | None) -> None:
             ray.init(address=address, runtime_env=environment, **options)
     except (ConnectionError, RuntimeError, ValueError, ray.exceptions.RayError) as error:
         reason = str(error).strip().splitlines()[0]
-        raise ClusterError(f"--address {address}: cannot reach Ray: {reason}") from None
+        where = (
+            "cannot start Ray here" if address is None else f"--address {address}: cannot reach Ray"
+        )
+        raise ClusterError(f"{where}: {reason}") from None
 
 
 def _stay_on_loopback() -> None:

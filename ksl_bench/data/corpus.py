@@ -19,7 +19,7 @@ import random
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import cast
+from typing import TypeVar, cast
 
 from ksl_bench.config import Location, Split
 from ksl_bench.data.columns import Languages
@@ -29,6 +29,8 @@ from ksl_bench.data.readers import Pair, read_aligned, read_jsonl, read_tsv
 from ksl_bench.errors import DataError
 
 __all__ = ["Corpus", "Location", "Pair", "Split", "digest_of", "read_corpus"]
+
+T = TypeVar("T")
 
 CONTROLLED = "controlled"
 CONTROLLED_SIZES: dict[str, int] = {"train": 2000, "dev": 200, "devtest": 200}
@@ -86,7 +88,7 @@ def read_corpus(
         problems.append(f"{origin}: {size} {split} pairs wanted, but {len(pairs)} available")
     if problems:
         raise DataError(problems)
-    chosen = _sample(pairs, size, seed if split == "train" else None)
+    chosen = sample(pairs, size, seed if split == "train" else None)
     return Corpus(tuple(chosen), digest_of(chosen), origin, len(pairs))
 
 
@@ -143,12 +145,12 @@ def _read(
     return [], location
 
 
-def _sample(pairs: Sequence[Pair], size: int | None, seed: int | None) -> Sequence[Pair]:
-    """Return the first pairs, of a permutation if there is a seed."""
+def sample(items: Sequence[T], size: int | None, seed: int | None) -> Sequence[T]:
+    """Return the first items, of a permutation if there is a seed."""
     if size is None:
-        return pairs
+        return items
     if seed is None:
-        return pairs[:size]
-    order = list(range(len(pairs)))
+        return items[:size]
+    order = list(range(len(items)))
     random.Random(seed).shuffle(order)
-    return [pairs[index] for index in order[:size]]
+    return [items[index] for index in order[:size]]

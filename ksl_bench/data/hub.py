@@ -9,6 +9,7 @@ dev or validation, "devtest" its devtest or test. A folder with data files may s
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 from urllib.parse import parse_qs, unquote, urlsplit
@@ -67,26 +68,42 @@ def read_dataset(
         split: "train", "dev" or "devtest"; what the location says goes before.
         problems: Takes what is wrong.
     """
-    parsed = parse_location(location, problems)
-    if parsed is None:
-        return []
-    splits = _load(location, parsed, problems)
-    if splits is None:
-        return []
-    wanted = (parsed.split,) if parsed.split else _SPLIT_NAMES[split]
-    name = next((one for one in wanted if one in splits), None)
-    if name is None:
-        problems.append(f"{location}: no split {' or '.join(wanted)}; there is {', '.join(splits)}")
-        return []
-    rows = splits[name]
-    if not len(rows):
-        problems.append(f"{location}: split {name} is empty")
+    rows = _split(location, split, problems)
+    if rows is None:
         return []
     columns = find_columns(rows[0], languages)
     if columns is not None:
         needed = dict.fromkeys([columns[0][0], columns[1][0], "document"])
         rows = rows.select_columns([one for one in needed if one in rows.column_names])
     return pairs_of(location, list(enumerate(rows.to_list(), 1)), languages, problems)
+
+
+def read_rows(
+    location: str, split: str, problems: list[str]
+) -> list[tuple[int, Mapping[str, Any]]]:
+    """Read the rows of one split as they are, each with its number, from 1; arguments as `read_dataset`."""
+    rows = _split(location, split, problems)
+    return [] if rows is None else list(enumerate(rows.to_list(), 1))
+
+
+def _split(location: str, split: str, problems: list[str]) -> Any:
+    """Return one split of a dataset, None if there is none or it is empty."""
+    parsed = parse_location(location, problems)
+    if parsed is None:
+        return None
+    splits = _load(location, parsed, problems)
+    if splits is None:
+        return None
+    wanted = (parsed.split,) if parsed.split else _SPLIT_NAMES[split]
+    name = next((one for one in wanted if one in splits), None)
+    if name is None:
+        problems.append(f"{location}: no split {' or '.join(wanted)}; there is {', '.join(splits)}")
+        return None
+    rows = splits[name]
+    if not len(rows):
+        problems.append(f"{location}: split {name} is empty")
+        return None
+    return rows
 
 
 def _load(location: str, parsed: HubLocation, problems: list[str]) -> dict[str, Any] | None:

@@ -67,6 +67,9 @@ _TEMPLATES = {
         "Please put this {source_language} sentence into {target_language}.\n\n"
         "Sentence: {source}\nTranslation:"
     ),
+    # Classification.
+    "topic": "Text: {text}\nTopic:",
+    "topic_listed": "What is this {language} text about: {labels}?\n\nText: {text}\nTopic:",
 }
 TEMPLATES: Registry[Template] = Registry(
     "prompt", {name: Template(name, text) for name, text in _TEMPLATES.items()}
@@ -85,17 +88,22 @@ def template(prompt: str, *, required: str, allowed: frozenset[str]) -> Template
         ConfigError: If the name is unknown, or the text is no template for this task.
     """
     if prompt in TEMPLATES:
-        return TEMPLATES[prompt]
+        return _fitting(TEMPLATES[prompt], required, allowed)
     if "{" not in prompt and " " not in prompt and "\n" not in prompt:
         raise ConfigError(unknown("prompt", prompt, TEMPLATES))
-    custom = Template("custom", prompt)
+    return _fitting(Template("custom", prompt), required, allowed)
+
+
+def _fitting(found: Template, required: str, allowed: frozenset[str]) -> Template:
+    """Return a template that a task can fill."""
+    shown = repr(found.text if found.name == "custom" else found.name)
     try:
-        fields = custom.fields()
+        fields = found.fields()
     except ValueError as error:
-        raise ConfigError(f"not a prompt template, {error}: {prompt!r}") from None
+        raise ConfigError(f"not a prompt template, {error}: {shown}") from None
     if required not in fields:
-        raise ConfigError(f"a prompt must hold {{{required}}}, got {prompt!r}")
+        raise ConfigError(f"a prompt must hold {{{required}}}, got {shown}")
     if fields - allowed:
         known = ", ".join(sorted(allowed))
         raise ConfigError(f"unknown prompt field {sorted(fields - allowed)[0]!r}; known: {known}")
-    return custom
+    return found

@@ -135,7 +135,12 @@ def read_tsv(path: str, languages: Languages, problems: list[str]) -> list[Pair]
 
 
 def read_jsonl(path: str, languages: Languages, problems: list[str]) -> list[Pair]:
-    """Read an object per line."""
+    """Read an object with both segments per line."""
+    return pairs_of(path, read_objects(path, problems), languages, problems)
+
+
+def read_objects(path: str, problems: list[str]) -> list[tuple[int, Mapping[str, Any]]]:
+    """Read a JSON object per line, with its line number, from 1."""
     lines = read_lines(path, problems)
     if lines is None:
         return []
@@ -152,7 +157,24 @@ def read_jsonl(path: str, languages: Languages, problems: list[str]) -> list[Pai
         else:
             wrong.add(number, f"must be an object, got {type(row).__name__}")
     problems += wrong.lines()
-    return pairs_of(path, rows, languages, problems)
+    return rows
+
+
+def read_table(path: str, problems: list[str]) -> list[tuple[int, Mapping[str, Any]]]:
+    """Read a TSV whose first line names its columns; each line with its number, nothing quoted or escaped."""
+    lines = read_lines(path, problems)
+    if lines is None:
+        return []
+    header = lines[0].split("\t")
+    wrong = Repeated(path, "lines with a wrong number of columns")
+    rows: list[tuple[int, Mapping[str, Any]]] = []
+    for number, line in enumerate(lines[1:], 2):
+        cells = line.split("\t")
+        if len(cells) != len(header):
+            wrong.add(number, f"{len(cells)} columns, but the header has {len(header)}")
+        rows.append((number, dict(zip(header, cells, strict=False))))
+    problems += wrong.lines()
+    return rows
 
 
 def pairs_of(

@@ -6,8 +6,8 @@ ranks may make different numbers of calls.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from typing import Any
+from collections.abc import Callable, Sequence, Sized
+from typing import Any, TypeVar
 
 import torch
 import torch.distributed as dist
@@ -19,8 +19,10 @@ from ksl_bench.data.batching import padding_id
 from ksl_bench.tasks.base import Output
 from ksl_bench.training.loop import Worker
 
+T = TypeVar("T")
 
-def batches_by_length(prompts: Sequence[Sequence[int]], *, batch_size: int) -> list[list[int]]:
+
+def batches_by_length(prompts: Sequence[Sized], *, batch_size: int) -> list[list[int]]:
     """Group prompt indices into batches of similar length, longest first.
 
     The batches depend on the prompts alone, not on the number of workers, and so do the padded
@@ -81,7 +83,7 @@ def generate(
         for index, row in zip(batch, generated[:, inputs.shape[1] :].tolist(), strict=True):
             mine[index] = _output(row, tokenizer, eos)
         on_batch(len(mine))
-    return _collect(mine, worker)
+    return collect(mine, worker)
 
 
 def _pad_left(rows: Sequence[Sequence[int]], pad_id: int) -> tuple[torch.Tensor, torch.Tensor]:
@@ -101,7 +103,8 @@ def _output(row: list[int], tokenizer: PreTrainedTokenizerBase, eos: int) -> Out
     return Output(text=text, ended=ended, tokens=len(kept) + ended)
 
 
-def _collect(mine: dict[int, Output], worker: Worker) -> list[Output]:
+def collect(mine: dict[int, T], worker: Worker) -> list[T]:
+    """Return what all ranks made, in the order of its numbers; a collective call."""
     parts: list[Any] = [mine]
     if worker.world_size > 1:
         parts = [None] * worker.world_size

@@ -13,9 +13,6 @@ from typing import Any
 from sacrebleu.metrics import BLEU, CHRF
 
 from ksl_bench.errors import ConfigError
-from ksl_bench.registry import unknown
-
-METRICS = ("bleu", "chrf", "spbleu_flores101", "spbleu_flores200")
 
 _TOKENIZERS = {"zho": "zh", "jpn": "ja-mecab", "kor": "ko-mecab"}
 """BLEU's tokenizers for languages written without blanks, as sacrebleu advises; 13a for all others."""
@@ -35,17 +32,6 @@ class Score:
     """0 to 100."""
     signature: str
     """sacrebleu's: all that another needs to compute the same."""
-
-
-def check_metrics(names: Sequence[str]) -> None:
-    """Check that metrics are known.
-
-    Raises:
-        ConfigError: With every one that is not.
-    """
-    problems = [unknown("metric", name, METRICS) for name in names if name not in METRICS]
-    if problems:
-        raise ConfigError(problems)
 
 
 def check_tokenizer_files(names: Sequence[str]) -> None:
@@ -76,7 +62,7 @@ def make_scorer(metric: str, language: str) -> Any:
     """Return sacrebleu's scorer of a metric.
 
     Args:
-        metric: One of METRICS.
+        metric: One of TEXT_METRICS.
         language: ISO 639-3 code of hypotheses and references, for BLEU's tokenizer.
     """
     if metric == "chrf":
@@ -92,7 +78,7 @@ def score_corpus(
     """Score hypotheses against one reference each.
 
     Args:
-        metric: One of METRICS.
+        metric: One of TEXT_METRICS.
         hypotheses: One line each.
         references: As many.
         language: ISO 639-3 code of both, for BLEU's tokenizer.

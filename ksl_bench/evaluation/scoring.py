@@ -6,20 +6,22 @@ Shapes: N sentences, S statistics of a sentence, B resamples.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 from safetensors.numpy import load, save
 
-from ksl_bench.evaluation.metrics import score_corpus
-from ksl_bench.evaluation.statistics import corpus_scores, sentence_statistics
+from ksl_bench.evaluation.answers import Answers
+from ksl_bench.evaluation.measures import Measure
 from ksl_bench.significance.intervals import mean_interval
 from ksl_bench.significance.resampling import Floats, Resampling, System, resample
 
 SENTENCES_FILE = "statistics.safetensors"
-"""`<rule>/<metric>`: statistics of every sentence, int32, (N, S); `groups`: its document or itself, (N,)."""
+"""`<rule>/<metric>`: what is kept of every sentence, (N, S); `groups`: its document or itself, (N,)."""
+GROUPS_FILE = "groups.safetensors"
+"""`<axis>/<group>/<rule>/<metric>`: the score of every resample in that group, float64, (B,)."""
 RESAMPLES_FILE = "resamples.safetensors"
 """`<rule>/<metric>`: the score of every resample, float64, (B,)."""
 
@@ -33,8 +35,10 @@ class Scored:
 
     scores: dict[str, dict[str, dict[str, Any]]]
     """By rule and metric: value, ends of the 95 % interval, signature."""
+    by_group: dict[str, dict[str, Any]]
+    """By axis, group, rule and metric: value, ends of the interval, examples."""
     files: dict[str, bytes]
-    """By name: SENTENCES_FILE and RESAMPLES_FILE."""
+    """By name: SENTENCES_FILE and RESAMPLES_FILE; where there are groups GROUPS_FILE."""
 
 
 def draw_sentences(documents: Sequence[str | None], resamples: int) -> Resampling:
@@ -49,49 +53,116 @@ def draw_sentences(documents: Sequence[str | None], resamples: int) -> Resamplin
     return resample(len(documents), resamples, documents=known if clustered else None)
 
 
-def score_rules(
-    hypotheses: Mapping[str, Sequence[str]],
-    references: Sequence[str],
+def score_answers(
+    answers: Answers,
+    measures: Mapping[str, Measure],
     *,
-    language: str,
-    metrics: Sequence[str],
     drawn: Resampling,
+    macro_axis: str | None = None,
 ) -> Scored:
-    """Score what each extraction rule read.
+    """Score what each rule read, over all examples and over every group.
 
     Args:
-        hypotheses: By rule, one line an example, (N,).
-        references: As many.
-        language: ISO 639-3 code of both.
-        metrics: Names in `metrics.METRICS`.
-        drawn: Of N sentences.
+        answers: N of them.
+        measures: By the metric's name; the first is the headline.
+        drawn: Of N examples.
+        macro_axis: The axis over whose groups a score is the plain mean; None: all examples count alike.
 
     Returns:
         Scores whose intervals speak of the sentences, for this trained model only.
     """
     scores: dict[str, dict[str, dict[str, Any]]] = {}
-    sentences: dict[str, NDArray[np.int32]] = {}
+    sentences: dict[str, NDArray[Any]] = {}
     resampled: dict[str, Floats] = {}
+    grouped = _Groups(answers, drawn)
     alike: dict[tuple[str, ...], str] = {}  # rules often agree
-    for rule, lines in hypotheses.items():
+    for rule, lines in answers.hypotheses.items():
         first = alike.setdefault(tuple(lines), rule)
-        if first != rule:
-            scores[rule] = scores[first]
-        for metric in metrics:
-            name = f"{rule}/{metric}"
+        for metric, measure in measures.items():
+            name, source = f"{rule}/{metric}", f"{first}/{metric}"
             if first != rule:
-                sentences[name] = sentences[f"{first}/{metric}"]
-                resampled[name] = resampled[f"{first}/{metric}"]
+                scores.setdefault(rule, {})[metric] = scores[first][metric]
+                sentences[name], resampled[name] = sentences[source], resampled[source]
+                grouped.copy(first, rule, metric)
                 continue
-            counts_NS = sentence_statistics(metric, lines, references, language)
-            resampled[name] = corpus_scores(metric, drawn.counts_BN @ counts_NS)
-            sentences[name] = counts_NS
-            score = score_corpus(metric, lines, references, language=language)
-            interval = mean_interval(one_seed_system(score.value, resampled[name], drawn))
-            ends = {"low": interval.low, "high": interval.high}
-            scores.setdefault(rule, {})[metric] = {**asdict(score), **ends}
+            kept_NS = measure.statistics(answers, rule)
+            grouped.score(measure, kept_NS, rule, metric)
+            if macro_axis is None:
+                value = measure.value(answers, rule)
+                resampled[name] = measure.scores(drawn.counts_BN, kept_NS)
+                signature = measure.signature(answers, rule)
+            else:
+                value, resampled[name] = grouped.mean(macro_axis, rule, metric)
+                count = len(dict.fromkeys(answers.groups[macro_axis]))
+                signature = f"mean of {count} {macro_axis}s: {measure.signature(answers, rule)}"
+            sentences[name] = kept_NS
+            scores.setdefault(rule, {})[metric] = {
+                "value": value,
+                "signature": signature,
+                **_ends(value, resampled[name], drawn),
+            }
     kept = {**sentences, "groups": drawn.groups_N.astype(np.int32)}
-    return Scored(scores, {SENTENCES_FILE: save(kept), RESAMPLES_FILE: save(resampled)})
+    files = {SENTENCES_FILE: save(kept), RESAMPLES_FILE: save(resampled)}
+    if grouped.resampled:
+        files[GROUPS_FILE] = save(grouped.resampled)
+    return Scored(scores, grouped.scores, files)
+
+
+class _Groups:
+    """The scores of every group of every axis, each on its own examples of the same draws."""
+
+    def __init__(self, answers: Answers, drawn: Resampling) -> None:
+        self._answers, self._drawn = answers, drawn
+        self._places = {
+            (axis, group): [at for at, one in enumerate(groups) if one == group]
+            for axis, groups in answers.groups.items()
+            for group in dict.fromkeys(groups)
+        }
+        self.scores: dict[str, dict[str, Any]] = {}
+        self.resampled: dict[str, Floats] = {}
+
+    def score(self, measure: Measure, kept_NS: NDArray[Any], rule: str, metric: str) -> None:
+        """Score one rule and metric in every group."""
+        for (axis, group), places in self._places.items():
+            value = measure.value(self._answers.at(places), rule)
+            found_B = measure.scores(self._drawn.counts_BN[:, places], kept_NS[places])
+            # A draw without any example of a small group tells nothing of it.
+            resampled_B = np.where(np.isnan(found_B), value, found_B)
+            ends = _ends(value, resampled_B, self._drawn)
+            entry = {"value": value, **ends, "examples": len(places)}
+            self._keep(axis, group, rule, metric, entry, resampled_B)
+
+    def copy(self, source: str, rule: str, metric: str) -> None:
+        """Take another rule's scores, which read the same."""
+        for axis, group in self._places:
+            entry = self.scores[axis][group][source][metric]
+            self._keep(
+                axis,
+                group,
+                rule,
+                metric,
+                entry,
+                self.resampled[f"{axis}/{group}/{source}/{metric}"],
+            )
+
+    def _keep(
+        self, axis: str, group: str, rule: str, metric: str, entry: Any, resampled_B: Floats
+    ) -> None:
+        at = self.scores.setdefault(axis, {}).setdefault(group, {}).setdefault(rule, {})
+        at[metric] = entry
+        self.resampled[f"{axis}/{group}/{rule}/{metric}"] = resampled_B
+
+    def mean(self, axis: str, rule: str, metric: str) -> tuple[float, Floats]:
+        """Return the mean over the groups of an axis, as it is and on every draw."""
+        groups = self.scores[axis]
+        value = float(np.mean([one[rule][metric]["value"] for one in groups.values()]))
+        parts = [self.resampled[f"{axis}/{group}/{rule}/{metric}"] for group in groups]
+        return value, np.mean(parts, axis=0)
+
+
+def _ends(value: float, resampled_B: Floats, drawn: Resampling) -> dict[str, float]:
+    interval = mean_interval(one_seed_system(value, resampled_B, drawn))
+    return {"low": interval.low, "high": interval.high}
 
 
 def one_seed_system(value: float, resampled_B: Floats, drawn: Resampling) -> System:

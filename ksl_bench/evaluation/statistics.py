@@ -32,7 +32,7 @@ def sentence_statistics(
     """Count what a metric needs of every sentence, with sacrebleu.
 
     Args:
-        metric: One of `metrics.METRICS`.
+        metric: One of `readings.TEXT_METRICS`.
         hypotheses: One line each, (N,).
         references: As many.
         language: ISO 639-3 code of both, for BLEU's tokenizer.
@@ -58,7 +58,7 @@ def corpus_scores(metric: str, summed: ArrayLike) -> NDArray[np.float64]:
     """Score corpora from their summed statistics, as sacrebleu does.
 
     Args:
-        metric: One of `metrics.METRICS`.
+        metric: One of `readings.TEXT_METRICS`.
         summed: Statistics summed over sentences, (..., S).
 
     Returns:

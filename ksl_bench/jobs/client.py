@@ -17,6 +17,7 @@ import ray
 from ray.exceptions import AuthenticationError
 from ray.job_submission import JobDetails, JobStatus, JobSubmissionClient
 
+from ksl_bench.auth import ray_token
 from ksl_bench.errors import ClusterError
 
 DEFAULT_ADDRESS = "http://127.0.0.1:8265"
@@ -182,9 +183,13 @@ def _reported(address: str, job: str | None = None) -> Iterator[None]:
     try:
         yield
     except AuthenticationError:
+        lack = (
+            f"--address: {address} wants another token than the one here"
+            if ray_token()
+            else "Ray's token is missing here"
+        )
         raise ClusterError(
-            f"--address: {address} wants another token than the one here; put the cluster's into "
-            "~/.ray/auth_token, or name its file in $RAY_AUTH_TOKEN_PATH"
+            f"{lack}; put the cluster's into ~/.ray/auth_token, or name its file in $RAY_AUTH_TOKEN_PATH"
         ) from None
     except ConnectionError:
         raise ClusterError(f"--address: no Ray job server answers at {address}") from None

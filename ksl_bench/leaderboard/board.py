@@ -12,10 +12,18 @@ from ksl_bench.leaderboard.bill import add_cost_over_full
 from ksl_bench.leaderboard.gains import Systems, add_gains, add_recovery
 from ksl_bench.leaderboard.questions import judge
 from ksl_bench.leaderboard.ranking import Ranked, Terms, rank_rows, terms_of
-from ksl_bench.leaderboard.rows import Place, Row, add_scores, is_fixed, make_row
-from ksl_bench.leaderboard.runs import Run, read_resamples, read_runs, systems_of
+from ksl_bench.leaderboard.rows import Place, Row, add_groups, add_scores, is_fixed, make_row
+from ksl_bench.leaderboard.runs import (
+    Group,
+    Run,
+    group_systems_of,
+    read_resamples,
+    read_runs,
+    systems_of,
+)
 from ksl_bench.leaderboard.verdicts import Verdict
 from ksl_bench.registry import unknown
+from ksl_bench.significance.resampling import System
 from ksl_bench.store import Store
 
 
@@ -53,6 +61,8 @@ class Scored:
     systems: list[Systems | None]
     """Of each row; None where it has no score."""
     terms: list[Terms | None]
+    groups: list[Mapping[Group, System]]
+    """Of each row, by axis, group, rule and metric; empty where it has none."""
 
 
 def plan_of(store: Store, suite: str, at: str | None = None) -> dict[str, Any]:
@@ -67,6 +77,13 @@ def plan_of(store: Store, suite: str, at: str | None = None) -> dict[str, Any]:
     return plan
 
 
+def task_of(plan: Mapping[str, Any], condition: str) -> str:
+    """Return the name of a condition's task, as a plan has it."""
+    suite = plan["suite"]
+    spec = (suite.get("conditions") or {}).get(condition) or suite.get("task") or {}
+    return str(spec.get("name", "translation"))
+
+
 def read_conditions(store: Store, plan: Mapping[str, Any]) -> Iterator[Scored]:
     """Read a plan's results, one condition after another: all resamples at once would fill the memory."""
     recipes = {one["name"]: one for one in plan["suite"]["baselines"]}
@@ -77,28 +94,33 @@ def read_conditions(store: Store, plan: Mapping[str, Any]) -> Iterator[Scored]:
     for condition, here in placed.items():
         runs = [run for some in here.values() for run in some]
         read_resamples(store, runs)
-        yield _scored(condition, here, recipes)
+        yield _scored(condition, here, recipes, task=task_of(plan, condition))
         for run in runs:
-            run.resamples = {}
+            run.resamples = run.group_resamples = {}
 
 
 def _scored(
     condition: str,
     here: Mapping[Place, Sequence[Run]],
     recipes: Mapping[str, Mapping[str, Any]],
+    *,
+    task: str,
 ) -> Scored:
-    scored = Scored(condition, tuple(here), [], [], [])
+    scored = Scored(condition, tuple(here), [], [], [], [])
     for place, runs in here.items():
         recipe = recipes[place[1]]
-        row, done = make_row(recipe, place, runs), [run for run in runs if run.finished]
+        row, done = make_row(recipe, place, runs, task=task), [run for run in runs if run.finished]
         systems = systems_of(done, fixed=is_fixed(recipe, runs)) if done else None
-        terms = None
+        terms, groups = None, {}
         if systems is not None and done[0].result is not None:
             add_scores(row, done, systems)
             terms = terms_of(row, recipe, done[0].result)
+            groups = group_systems_of(done, fixed=not systems[next(iter(systems))].seeds)
+            add_groups(row, done, groups)
         scored.rows.append(row)
         scored.systems.append(systems)
         scored.terms.append(terms)
+        scored.groups.append(groups)
     return scored
 
 

@@ -8,7 +8,7 @@ from typing import Any
 
 from ksl_bench.config import VerdictSpec
 from ksl_bench.leaderboard.board import plan_of, read_conditions
-from ksl_bench.leaderboard.gains import headline, told_difference
+from ksl_bench.leaderboard.gains import headline, shown_rules, told_difference
 from ksl_bench.leaderboard.rows import Place, Row
 from ksl_bench.significance.intervals import ALPHA, Difference, differences
 from ksl_bench.significance.ranks import holm
@@ -127,7 +127,7 @@ def _comparable(one: _Known, two: _Known) -> bool:
 
 
 def _signature(one: _Known) -> str:
-    return str(one.row["scores"]["raw"][headline(one.row)]["signature"])
+    return str(one.row["scores"][shown_rules(one.row)[0]][headline(one.row)]["signature"])
 
 
 def _change(

@@ -15,9 +15,10 @@ from ksl_bench.leaderboard.board import Board
 from ksl_bench.leaderboard.gains import headline
 from ksl_bench.leaderboard.ranking import notes
 from ksl_bench.leaderboard.rows import Row
-from ksl_bench.leaderboard.tables import Section, sections
-from ksl_bench.leaderboard.verdicts import WHERE, Verdict, unit
+from ksl_bench.leaderboard.tables import FORMS, Section, sections
+from ksl_bench.leaderboard.verdicts import Verdict, unit
 from ksl_bench.registry import Registry
+from ksl_bench.tasks.readings import READINGS, WHERE
 
 NARROW = 90
 """Columns below which a terminal is narrow."""
@@ -50,13 +51,23 @@ def caption(board: Board) -> str:
         f"{points:.1f}{f' ({name})' if len(board.rankings) > 1 else ''}"
         for name, points in detectable.items()
     ]
+    readings = READINGS[rows[0]["task"] if rows else "translation"]
+    plain, gained = (
+        readings.plain,
+        f"{readings.plain} and {WHERE.get(readings.content, readings.content)}",
+    )
+    share = (
+        f" {FORMS[readings.form].split()[0]} %: share of the {plain} gain that is {readings.form} (blank "
+        f"where the {plain} gain may be under the margin)."
+        if readings.form
+        else ""
+    )
     shown = f"{', '.join(each[:3])}{', ...' if each[3:] else ''}"
     smallest = f" A planned comparison finds {shown} points with 80 % power." if each else ""
     return (
         f"{metric}, {sentences} sentences, {seeds} seed{'' if seeds == 1 else 's'}. ±: 95 %, over {of}. "
-        f"gain: over the base, raw and on the first line. rank: {where}, "
-        f"shared unless chance is ruled out over all pairs (Holm).{smallest} stop %: share of the raw gain "
-        "that is learning to stop (blank where the raw gain may be under the margin). train s: with the "
+        f"gain: over the base, {gained}. rank: {where}, "
+        f"shared unless chance is ruled out over all pairs (Holm).{smallest}{share} train s: with the "
         "tuning that a ticket was found in. MiB: peak memory of a worker."
     )
 

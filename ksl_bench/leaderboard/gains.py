@@ -10,17 +10,27 @@ from typing import Any
 
 from ksl_bench.significance.intervals import Difference, Interval, differences
 from ksl_bench.significance.resampling import System
+from ksl_bench.tasks.readings import READINGS, Readings
 
 Row = dict[str, Any]
 Systems = Mapping[tuple[str, str], System]
 """By rule and metric."""
 
-RAW, CONTENT = "raw", "first_line"
-
 
 def headline(row: Mapping[str, Any]) -> str:
     """Return the metric that stands for a row: the first that the suite names."""
-    return str(next(iter(row["scores"]["raw"])))
+    return str(next(iter(next(iter(row["scores"].values())))))
+
+
+def readings_of(row: Mapping[str, Any]) -> Readings:
+    """Return how the outputs of a row's task are read."""
+    return READINGS[row["task"]]
+
+
+def shown_rules(row: Mapping[str, Any]) -> tuple[str, str]:
+    """Return the two rules of a row that stand side by side: the plain one, and the one for the content."""
+    readings = readings_of(row)
+    return readings.plain, readings.content
 
 
 def told(interval: Interval) -> Row:
@@ -60,23 +70,25 @@ def add_gains(rows: Sequence[Row], systems: Sequence[Systems | None], *, margin:
         row["gains"] = {}
         for (rule, metric), gain in zip(own, found, strict=True):
             row["gains"].setdefault(rule, {})[metric] = told_difference(gain)
-        if {RAW, CONTENT} <= row["gains"].keys():
+        plain, content = shown_rules(row)
+        if readings_of(row).form and {plain, content} <= row["gains"].keys():
             metric = headline(row)
-            split = differences([(_stopping(own, metric), _stopping(base, metric))])[0]
+            forms = _form(own, plain, content, metric), _form(base, plain, content, metric)
+            split = differences([forms])[0]
             row["termination"] = told_difference(split)
-            raw = row["gains"][RAW][metric]
+            raw = row["gains"][plain][metric]
             if raw["low"] > margin:
                 row["termination_share"] = split.interval.value / raw["value"]
 
 
-def _stopping(systems: Systems, metric: str) -> System:
-    """Return what the raw output scores more than its first line: less than 0 where a model does not stop."""
-    raw, content = systems[RAW, metric], systems[CONTENT, metric]
+def _form(systems: Systems, plain: str, content: str, metric: str) -> System:
+    """Return what the plain rule scores more than the content: less than 0 where a model does not stop."""
+    one, two = systems[plain, metric], systems[content, metric]
     return System(
-        raw.seeds,
-        raw.scores_R - content.scores_R,
-        raw.resampled_BR - content.resampled_BR,
-        raw.draw,
+        one.seeds,
+        one.scores_R - two.scores_R,
+        one.resampled_BR - two.resampled_BR,
+        one.draw,
     )
 
 

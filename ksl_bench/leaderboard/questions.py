@@ -10,10 +10,9 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 from ksl_bench.config import VerdictSpec
-from ksl_bench.leaderboard.gains import CONTENT, RAW, Systems, headline, is_clear
+from ksl_bench.leaderboard.gains import Systems, headline, is_clear, readings_of, shown_rules
 from ksl_bench.leaderboard.tables import whole_percent
 from ksl_bench.leaderboard.verdicts import (
-    WHERE,
     Compared,
     Verdict,
     claim,
@@ -27,6 +26,7 @@ from ksl_bench.significance.intervals import ALPHA, Difference
 from ksl_bench.significance.ranks import holm
 from ksl_bench.significance.verdicts import Verdict as Margin
 from ksl_bench.significance.verdicts import non_inferiority
+from ksl_bench.tasks.readings import WHERE
 
 Row = dict[str, Any]
 
@@ -189,7 +189,7 @@ def _chance(board: Compared) -> Iterator[Verdict]:
 
 
 def _termination(board: Compared) -> Iterator[Verdict]:
-    """Say what share of a raw gain is learning to stop, where that gain is clear of the margin."""
+    """Say what share of a plain gain is form, such as learning to stop, where it is clear of the margin."""
     places = [
         *board.of_method("full", "lora", "prefix", "embedding"),
         *board.tickets("partial_tuning"),
@@ -199,17 +199,20 @@ def _termination(board: Compared) -> Iterator[Verdict]:
         if row["termination_share"] is None:
             continue
         metric, share = headline(row), row["termination_share"]
-        raw, content = row["gains"][RAW][metric], row["gains"][CONTENT][metric]
+        rules, form = shown_rules(row), readings_of(row).form
+        raw, content = (row["gains"][rule][metric] for rule in rules)
         rest = "" if is_clear(content) else ", which may be nothing"
         text = (
-            f"{whole_percent(share)} % of what {row['baseline']} gains on the raw output is learning to "
-            f"stop: {told_number(row['termination'])} of {told_number(raw)} {unit(row)}; on the first line "
+            f"{whole_percent(share)} % of what {row['baseline']} gains {WHERE[rules[0]]} is {form}: "
+            f"{told_number(row['termination'])} of {told_number(raw)} {unit(row)}; {WHERE[rules[1]]} "
             f"it gains {told_number(content)}{rest}{one_seed(raw)}"
         )
         verdict = "termination" if not is_clear(content) else "termination_and_content"
         numbers, against = (row["termination"], raw, content), (_base(board),)
-        brief = f"{whole_percent(share)} % of its raw gain is learning to stop"
-        yield make_verdict(board, "termination", place, against, RAW, verdict, brief, text, numbers)
+        brief = f"{whole_percent(share)} % of its {rules[0]} gain is {form}"
+        yield make_verdict(
+            board, "termination", place, against, rules[0], verdict, brief, text, numbers
+        )
 
 
 def _smallest(board: Compared) -> Iterator[Verdict]:

@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from ksl_bench.leaderboard.gains import Systems, headline
+from ksl_bench.leaderboard.gains import Systems, headline, shown_rules
 from ksl_bench.significance.power import minimum_detectable_difference
 from ksl_bench.significance.ranks import Ranking, rank_systems
 
@@ -44,7 +44,7 @@ def terms_of(row: Row, recipe: Mapping[str, Any], result: Mapping[str, Any]) -> 
         ("search", f"{search['trials']} choices on dev" if search else "none" if trains else ""),
         ("precision", train["precision"]),
         ("text", f"{result['data']['digest'][:12]}, {draw['groups']} {draw['unit']}"),
-        ("signature", result["scores"]["raw"][headline(row)]["signature"]),
+        ("signature", result["scores"][shown_rules(row)[0]][headline(row)]["signature"]),
     )
 
 

@@ -2,27 +2,29 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from statistics import mean
 from typing import Any
 
 from ksl_bench.leaderboard.bill import bill
 from ksl_bench.leaderboard.gains import Systems, told
-from ksl_bench.leaderboard.runs import Run
+from ksl_bench.leaderboard.runs import Group, Run
 from ksl_bench.significance.intervals import mean_intervals
+from ksl_bench.significance.resampling import System
 
 Row = dict[str, Any]
 Place = tuple[str, str, str]
 """Condition, baseline, and the condition it is scored under."""
 
 
-def make_row(recipe: Mapping[str, Any], place: Place, runs: Sequence[Run]) -> Row:
+def make_row(recipe: Mapping[str, Any], place: Place, runs: Sequence[Run], *, task: str) -> Row:
     """Return what a leaderboard says of one baseline; its keys are the contract of `--format json`.
 
     Args:
         recipe: The baseline, as the suite has it.
         place: Where it stands.
         runs: One a seed.
+        task: Name of the task that it is scored at.
     """
     done = [run.result for run in runs if run.finished and run.result is not None]
     unfinished = [run for run in runs if not run.finished]
@@ -33,6 +35,7 @@ def make_row(recipe: Mapping[str, Any], place: Place, runs: Sequence[Run]) -> Ro
         "baseline": recipe["name"],
         "condition": place[0],
         "scored_under": place[2],
+        "task": task,
         "probe": recipe.get("probe"),
         "method": recipe["method"],
         "criterion": ticket.get("criterion"),
@@ -52,8 +55,10 @@ def make_row(recipe: Mapping[str, Any], place: Place, runs: Sequence[Run]) -> Ro
         "trainable_parameters": trainable,
         "total_parameters": done[0]["parameters"]["total"] if done else None,
         "scores": None,
-        "eos_rate": mean(one["diagnostics"]["eos_rate"] for one in done) if done else None,
-        "length_ratio": _mean_of(done, lambda one: one["diagnostics"]["length_ratio"]),
+        "by_group": {},
+        "eos_rate": _mean_of(done, "eos_rate"),
+        "length_ratio": _mean_of(done, "length_ratio"),
+        "answered": _mean_of(done, "answered"),
         "cost": bill(done, recipe.get("search")),
         "evaluations": [one["key"] for one in done],
     }
@@ -82,9 +87,23 @@ def add_scores(row: Row, runs: Sequence[Run], systems: Systems) -> None:
     row["scores"] = scores
 
 
-def _mean_of(
-    done: Sequence[Mapping[str, Any]], read: Callable[[Mapping[str, Any]], Mapping[str, float]]
-) -> dict[str, float] | None:
-    if not done:
+def add_groups(row: Row, runs: Sequence[Run], systems: Mapping[Group, System]) -> None:
+    """Add `by_group` to a row: by axis, group, rule and metric the mean over seeds with its interval."""
+    result = next(run.result for run in runs if run.result is not None)
+    row["by_group"] = {}
+    for (axis, group, rule, metric), interval in zip(
+        systems, mean_intervals(list(systems.values())), strict=True
+    ):
+        examples = result["by_group"][axis][group][rule][metric]["examples"]
+        at = row["by_group"].setdefault(axis, {}).setdefault(group, {}).setdefault(rule, {})
+        at[metric] = {**told(interval), "examples": examples}
+
+
+def _mean_of(done: Sequence[Mapping[str, Any]], name: str) -> Any:
+    """Return a diagnostic's mean over seeds, by rule where it is told by rule; None where it is not told."""
+    found = [one["diagnostics"].get(name) for one in done]
+    if not found or None in found:
         return None
-    return {name: mean(read(one)[name] for one in done) for name in read(done[0])}
+    if isinstance(found[0], Mapping):
+        return {rule: mean(one[rule] for one in found) for rule in found[0]}
+    return mean(found)

@@ -10,9 +10,12 @@ from typing import Any
 import numpy as np
 
 from ksl_bench.errors import StorageError
-from ksl_bench.evaluation.scoring import RESAMPLES_FILE, read_arrays
+from ksl_bench.evaluation.scoring import GROUPS_FILE, RESAMPLES_FILE, read_arrays
 from ksl_bench.significance.resampling import Draw, System
 from ksl_bench.store import Store
+
+Group = tuple[str, str, str, str]
+"""Axis, group, rule and metric."""
 
 _REQUESTS = 64
 """To an object store at once: each takes its time, and a leaderboard has thousands."""
@@ -36,6 +39,8 @@ class Run:
         self.reason: str | None = None
         self.resamples: Mapping[str, Any] = {}
         """By `<rule>/<metric>`, (B,) each; see `read_resamples`."""
+        self.group_resamples: Mapping[str, Any] = {}
+        """By `<axis>/<group>/<rule>/<metric>`, (B,) each; empty where there are no groups."""
         self.result = store.record("evaluation", self.key)
         if self.result is not None and self.result["status"] == "finished":
             self.status = "finished"
@@ -70,15 +75,18 @@ def read_resamples(store: Store, runs: Sequence[Run]) -> None:
     What is broken is set aside by the store; its run is then pending, and says why.
     """
 
+    def arrays(run: Run, name: str) -> Mapping[str, Any]:
+        return read_arrays(store.read_bytes("evaluation", run.key, name, record=run.result))
+
     def read(run: Run) -> None:
         if not run.finished:
             return
         try:
-            content = store.read_bytes("evaluation", run.key, RESAMPLES_FILE, record=run.result)
+            run.resamples = arrays(run, RESAMPLES_FILE)
+            if run.result and run.result.get("by_group"):
+                run.group_resamples = arrays(run, GROUPS_FILE)
         except StorageError as error:
             run.status, run.reason, run.result = "pending", str(error), None
-        else:
-            run.resamples = read_arrays(content)
 
     for _ in _side_by_side(store, read, runs):
         pass
@@ -110,5 +118,26 @@ def systems_of(runs: Sequence[Run], *, fixed: bool) -> dict[tuple[str, str], Sys
             draw,
         )
         for rule, metrics in results[0]["scores"].items()
+        for metric in metrics
+    }
+
+
+def group_systems_of(runs: Sequence[Run], *, fixed: bool) -> dict[Group, System]:
+    """Return a system for every group, rule and metric; arguments as `systems_of`."""
+    runs = runs[:1] if fixed else runs
+    results = [run.result for run in runs if run.result is not None]
+    draw, seeds = Draw(**results[0]["draw"]), () if fixed else tuple(run.seed for run in runs)
+    return {
+        (axis, group, rule, metric): System(
+            seeds,
+            np.array([one["by_group"][axis][group][rule][metric]["value"] for one in results]),
+            np.stack(
+                [run.group_resamples[f"{axis}/{group}/{rule}/{metric}"] for run in runs], axis=1
+            ),
+            draw,
+        )
+        for axis, groups in (results[0].get("by_group") or {}).items()
+        for group, rules in groups.items()
+        for rule, metrics in rules.items()
         for metric in metrics
     }

@@ -6,39 +6,34 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from ksl_bench.leaderboard.gains import Row, headline
+from ksl_bench.leaderboard.gains import Row, headline, readings_of, shown_rules
 
 Show = Literal["interval", "half_width"]
+Kind = Literal["result", "probe", "transfer"]
 
-COLUMNS = (
-    "baseline",
-    "params",
-    "raw",
-    "first\nline",
-    "gain\nraw",
-    "gain\nfirst",
-    "rank",
-    "stop\n%",
-    "EOS\n%",
-    "train\ns",
-    "MiB",
-)
-PROBE_COLUMNS = (
-    "probe",
-    "raw",
-    "first\nline",
-    "of the gain\nraw %",
-    "of the gain\nfirst %",
-    "EOS\n%",
-)
-TRANSFER_COLUMNS = ("baseline", "tuned under", "scored under", *PROBE_COLUMNS[1:])
+NAMES = {"first_line": "first\nline", "likelihood": "likeli-\nhood"}
+"""Of rules, as the head of a column has them; the others by their own name."""
+BRIEF = {"first_line": "first", "likelihood": "likelih."}
+FORMS = {"learning to stop": "stop\n%", "learning to answer with a label": "form\n%"}
+
+
+def columns_of(kind: Kind, row: Row) -> tuple[str, ...]:
+    """Return the heads of a table of such lines, of rows of the same task as this one."""
+    rules, form = shown_rules(row), readings_of(row).form
+    scores, brief = [NAMES.get(one, one) for one in rules], [BRIEF.get(one, one) for one in rules]
+    if kind == "result":
+        gains = [f"gain\n{one}" for one in brief]
+        share = [FORMS[form]] if form else []
+        return ("baseline", "params", *scores, *gains, "rank", *share, "EOS\n%", "train\ns", "MiB")
+    names = ("probe",) if kind == "probe" else ("baseline", "tuned under", "scored under")
+    return (*names, *scores, *(f"of the gain\n{one} %" for one in brief), "EOS\n%")
 
 
 @dataclass(frozen=True, slots=True)
 class Line:
     """One row in one table."""
 
-    kind: Literal["result", "probe", "transfer"]
+    kind: Kind
     row: Row
 
     @property
@@ -53,23 +48,24 @@ class Line:
         if self.kind == "transfer":
             names += [row["condition"], row["scored_under"]]
         if row["scores"] is None:
-            width = {"result": COLUMNS, "probe": PROBE_COLUMNS, "transfer": TRANSFER_COLUMNS}
-            return [*names, row["status"], *[""] * (len(width[self.kind]) - len(names) - 1)]
-        metric = headline(row)
-        scores = [_score(row["scores"][rule][metric], show) for rule in ("raw", "first_line")]
-        eos = f"{100 * row['eos_rate']:.0f}"
+            width = len(columns_of(self.kind, row))
+            return [*names, row["status"], *[""] * (width - len(names) - 1)]
+        metric, rules = headline(row), shown_rules(row)
+        scores = [_score(row["scores"][rule][metric], show) for rule in rules]
+        eos = _percent(row["eos_rate"])
         if self.kind != "result":
             kept = row["recovery"] or {}
-            shares = [_percent(kept.get(rule)) for rule in ("raw", "first_line")]
+            shares = [_percent(kept.get(rule)) for rule in rules]
             return [*names, *scores, *shares, eos]
-        gains = [_gain(row, rule, metric, show) for rule in ("raw", "first_line")]
+        gains = [_gain(row, rule, metric, show) for rule in rules]
+        share = [_percent(row["termination_share"])] if readings_of(row).form else []
         return [
             *names,
             human_count(row["trainable_parameters"]),
             *scores,
             *gains,
             rank_text(row["ranking"]),
-            _percent(row["termination_share"]),
+            *share,
             eos,
             f"{row['cost']['selection_seconds'] + row['cost']['train_seconds']:.0f}",
             f"{row['cost']['peak_memory_bytes'] / 2**20:.0f}",
@@ -94,12 +90,12 @@ def sections(rows: Sequence[Row]) -> Iterator[Section]:
         plain = [Line("result", row) for row in here if row["probe"] is None]
         probes = [Line("probe", row) for row in here if row["probe"] is not None]
         if plain:
-            yield Section(name, COLUMNS, plain)
+            yield Section(name, columns_of("result", plain[0].row), plain)
         if probes:
-            yield Section(f"{name}, probes", PROBE_COLUMNS, probes)
+            yield Section(f"{name}, probes", columns_of("probe", probes[0].row), probes)
     moved = [Line("transfer", row) for row in rows if row["condition"] != row["scored_under"]]
     if moved:
-        yield Section(", transfer", TRANSFER_COLUMNS, moved)
+        yield Section(", transfer", columns_of("transfer", moved[0].row), moved)
 
 
 def rank_text(ranking: Row) -> str:

@@ -7,15 +7,16 @@ from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from ksl_bench.config import VerdictSpec
-from ksl_bench.leaderboard.gains import CONTENT, RAW, Systems, headline, told_difference
+from ksl_bench.leaderboard.gains import Systems, headline, told_difference
 from ksl_bench.significance.intervals import Difference, differences
 
 Row = dict[str, Any]
 
-WHERE = {
-    RAW: "on the raw output",
-    CONTENT: "on the first line",
-    "prompt_restart": "up to a restarted prompt",
+UNITS = {
+    "bleu": "BLEU",
+    "chrf": "chrF",
+    "accuracy": "points of accuracy",
+    "macro_f1": "points of macro-F1",
 }
 
 
@@ -104,7 +105,8 @@ class Compared:
     def rules(self) -> tuple[str, ...]:
         """Return the rule of the suite's verdicts, then the raw output."""
         known: Row = next((row["scores"] for row in self.rows if row["scores"]), {})
-        return tuple(rule for rule in dict.fromkeys([self.spec.rule, RAW]) if rule in known)
+        plain = next(iter(known), self.spec.rule)
+        return tuple(rule for rule in dict.fromkeys([self.spec.rule, plain]) if rule in known)
 
 
 def make_verdict(
@@ -141,7 +143,7 @@ def make_verdict(
 def unit(row: Row) -> str:
     """Return the name of the points that a row is scored in."""
     metric = headline(row)
-    return {"bleu": "BLEU", "chrf": "chrF"}.get(metric, metric)
+    return UNITS.get(metric, metric)
 
 
 def told_gap(found: Difference) -> str:

@@ -8,8 +8,9 @@ from dataclasses import dataclass
 from typing import Any
 
 import yaml
+from pydantic import TypeAdapter
 
-from ksl_bench.config import TaskSpec
+from ksl_bench.config import AnyTask
 from ksl_bench.data.languages import to_iso6391
 from ksl_bench.errors import KslBenchError
 from ksl_bench.leaderboard import Board
@@ -123,10 +124,13 @@ def as_yaml(content: Any) -> str:
     return yaml.safe_dump(content, sort_keys=False, allow_unicode=True, width=100)
 
 
+_TASK: TypeAdapter[AnyTask] = TypeAdapter(AnyTask)
+
+
 def _sentence(spec: Mapping[str, Any]) -> str:
     """Return the field that is an example's own text."""
     try:
-        return build_task(TaskSpec.model_validate(spec)).sentence
+        return build_task(_TASK.validate_python(spec)).sentence
     except (
         KslBenchError,
         ValueError,

@@ -6,19 +6,20 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from ksl_bench.leaderboard import Board, told_verdicts, verdict_title
-from ksl_bench.leaderboard.gains import headline
+from ksl_bench.leaderboard.gains import headline, readings_of
 from ksl_bench.leaderboard.tables import rank_text
-from ksl_bench.leaderboard.verdicts import WHERE, Verdict, unit
+from ksl_bench.leaderboard.verdicts import Verdict, unit
 from ksl_bench.report.cells import Table
 from ksl_bench.report.details import task_of
 from ksl_bench.report.figures.figure import basis, conditions, home_rows, told
 from ksl_bench.report.tables import comparison_table
+from ksl_bench.tasks.readings import WHERE
 
 QUESTIONS = {
     "replaces": "Does a ticket replace full fine-tuning or LoRA?",
     "controls": "Does the KS test pick better rows than simple controls?",
     "chance": "Would rows drawn by chance do?",
-    "termination": "How much of a gain is learning to stop?",
+    "termination": "How much of a gain is form, such as learning to stop?",
     "smallest": "How small may a ticket be?",
     "transfer": "Does a tuning hold under another condition?",
     "certificate": "Do the certified rows carry the tuned embedding?",
@@ -131,7 +132,14 @@ def legend(board: Board) -> str:
     scored = [row for row in board.rows if row["scores"]]
     if not scored:
         return "No row has a score yet."
-    rule = board.spec.rule
+    rule, form = board.spec.rule, readings_of(scored[0]).form
+    plain = readings_of(scored[0]).plain
+    share = (
+        f" Form: share of the {plain} gain that is {form}, blank where the {plain} gain may be less than the "
+        "margin."
+        if form
+        else ""
+    )
     spread = [row["scores"][rule][headline(row)] for row in scored]
     detectable = [
         row["ranking"]["detectable_difference"]
@@ -146,6 +154,5 @@ def legend(board: Board) -> str:
     return (
         f"{basis(scored, spread, drawn='In brackets')} Gains are over the untuned base, paired by sentence "
         f"and seed. Rank: {WHERE.get(rule, rule)}, shared unless chance is ruled out over all pairs "
-        f"(Holm).{power} Stopping: share of the raw gain that is learning to stop, blank where the raw gain "
-        "may be less than the margin. EOS: share of outputs that the model ended by itself."
+        f"(Holm).{power}{share} EOS: share of outputs that the model ended by itself."
     )

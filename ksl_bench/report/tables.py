@@ -6,10 +6,10 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from ksl_bench.leaderboard import Board
-from ksl_bench.leaderboard.gains import CONTENT, RAW, headline
+from ksl_bench.leaderboard.gains import headline, readings_of, shown_rules
 from ksl_bench.leaderboard.tables import Line as Place
 from ksl_bench.leaderboard.tables import Section, human_count, rank_text, sections
-from ksl_bench.leaderboard.verdicts import WHERE, Verdict, unit
+from ksl_bench.leaderboard.verdicts import Verdict, unit
 from ksl_bench.report.cells import (
     Cell,
     Column,
@@ -22,11 +22,11 @@ from ksl_bench.report.cells import (
     percent,
     size,
 )
+from ksl_bench.tasks.readings import WHERE, Readings
 
 Anchors = Mapping[int, str]
 """Where each row is told of, by its id."""
 
-_STOP = "share of the raw gain that is learning to stop; blank where the raw gain may be less than the margin"
 _RANK = "ranks that chance allows"
 _EOS = "share of outputs that the model ended by itself"
 
@@ -50,30 +50,47 @@ def _points(board: Board) -> str:
 
 
 def _result_columns(board: Board) -> list[Column]:
-    points = _points(board)
+    points, (plain, content), form = _points(board), _rules(board), _readings(board).form
+    share = f"share of the {plain} gain that is {form}; blank where that gain may be less than the margin"
     return [
         Column("baseline"),
         Column("parameters", "that are trained"),
-        Column(f"raw {points}", "of all that was generated"),
-        Column(f"first line {points}", "of the first line that was generated"),
-        Column("gain raw", "over the untuned base"),
-        Column("gain first line", "over the untuned base"),
+        *_score_columns(board),
+        Column(f"gain {plain}", f"{points} over the untuned base"),
+        Column(f"gain {content}", f"{points} over the untuned base"),
         Column("rank", f"{_RANK}, {WHERE.get(board.spec.rule, board.spec.rule)}"),
-        Column("stopping", _STOP),
+        *([Column("form", share)] if form else []),
         Column("EOS", _EOS),
     ]
 
 
-def _kept_columns(board: Board, section: Section) -> list[Column]:
+def _readings(board: Board) -> Readings:
+    return readings_of(board.rows[0])
+
+
+def _rules(board: Board) -> tuple[str, str]:
+    """Return the two rules that stand side by side, as words."""
+    plain, content = shown_rules(board.rows[0])
+    return plain.replace("_", " "), content.replace("_", " ")
+
+
+def _score_columns(board: Board) -> list[Column]:
     points = _points(board)
+    return [
+        Column(f"{words} {points}", WHERE.get(rule, rule))
+        for words, rule in zip(_rules(board), shown_rules(board.rows[0]), strict=True)
+    ]
+
+
+def _kept_columns(board: Board, section: Section) -> list[Column]:
+    plain, content = _rules(board)
     places = [Column("tuned under"), Column("scored under")]
     return [
         Column("probe" if section.lines[0].kind == "probe" else "baseline"),
         *(places if section.lines[0].kind == "transfer" else []),
-        Column(f"raw {points}"),
-        Column(f"first line {points}"),
-        Column("of the raw gain", "share of the other row's gain that is kept"),
-        Column("of the first-line gain", "share of the other row's gain that is kept"),
+        *_score_columns(board),
+        Column(f"of the {plain} gain", "share of the other row's gain that is kept"),
+        Column(f"of the {content} gain", "share of the other row's gain that is kept"),
         Column("EOS", _EOS),
     ]
 
@@ -84,14 +101,14 @@ def _result(line: Place, anchors: Anchors, width: int) -> Line:
     if row["scores"] is None:
         return _unfinished(row, [name], width)
     metric = headline(row)
-    gains = [(row["gains"] or {}).get(rule, {}).get(metric) for rule in (RAW, CONTENT)]
+    gains = [(row["gains"] or {}).get(rule, {}).get(metric) for rule in shown_rules(row)]
     cells = [
         name,
         count(row["trainable_parameters"], human_count(row["trainable_parameters"])),
-        *(interval(row["scores"][rule][metric]) for rule in (RAW, CONTENT)),
+        *(interval(row["scores"][rule][metric]) for rule in shown_rules(row)),
         *(interval(gain, sign=True) for gain in gains),
         Cell(rank_text(row["ranking"]), row["ranking"]["best"]),
-        percent(row["termination_share"]),
+        *([percent(row["termination_share"])] if readings_of(row).form else []),
         percent(row["eos_rate"]),
     ]
     return Line(cells if len(cells) == width else [*cells, _status(row)], line.finished)
@@ -107,8 +124,8 @@ def _kept(line: Place, anchors: Anchors, width: int) -> Line:
     metric, kept = headline(row), row["recovery"] or {}
     cells = [
         *names,
-        *(interval(row["scores"][rule][metric]) for rule in (RAW, CONTENT)),
-        *(percent(kept.get(rule)) for rule in (RAW, CONTENT)),
+        *(interval(row["scores"][rule][metric]) for rule in shown_rules(row)),
+        *(percent(kept.get(rule)) for rule in shown_rules(row)),
         percent(row["eos_rate"]),
     ]
     return Line(cells if len(cells) == width else [*cells, _status(row)], line.finished)
@@ -205,7 +222,7 @@ def comparison_table(verdicts: Sequence[Verdict], caption: str) -> Table:
 
 def score_table(row: Row) -> Table:
     """Return all scores of one row, by rule and metric, with what they gained."""
-    seeds = list(next(iter(row["scores"]["raw"].values()))["by_seed"])
+    seeds = list(next(iter(next(iter(row["scores"].values())).values()))["by_seed"])
     columns = [
         "rule",
         "metric",

@@ -24,6 +24,7 @@ from ksl_bench.suite.layers import (
 )
 from ksl_bench.suite.problems import problem_lines
 from ksl_bench.suite.winners import Stored, stale_choices
+from ksl_bench.tasks.readings import READINGS
 
 _RECIPE_FIELDS = ("name", "description", "source", "method", "ticket", "train", "probe", "search")
 
@@ -81,6 +82,7 @@ def build_suite(
         if baseline is not None:
             baselines.append(baseline)
     content["task"] = _absolute_files(content.get("task"))
+    content = _with_usual_readings(content)
     if "conditions" in content:
         content["conditions"] = _join_conditions(content["task"], content["conditions"], problems)
     try:
@@ -93,6 +95,22 @@ def build_suite(
     if problems:
         raise ConfigError(dict.fromkeys(problems))
     return suite
+
+
+def _with_usual_readings(content: dict[str, Any]) -> dict[str, Any]:
+    """Fill in what is scored and judged by where the suite leaves it to the task."""
+    task = content["task"]
+    name = task.get("name", "translation") if isinstance(task, dict) else None
+    if not isinstance(name, str) or name not in READINGS:
+        return content
+    usual: dict[str, dict[str, Any]] = {
+        "evaluate": {"metrics": READINGS[name].usual_metrics},
+        "verdicts": {"rule": READINGS[name].content},
+    }
+    given = {field: content.get(field, {}) for field in usual}
+    if not all(isinstance(one, dict) for one in given.values()):
+        return content  # told of when it is checked
+    return {**content, **{field: {**usual[field], **given[field]} for field in usual}}
 
 
 def _absolute_files(task: Any) -> Any:

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from ksl_bench.config import Baseline, Suite, TicketSpec
-from ksl_bench.errors import ConfigError, KslBenchError
-from ksl_bench.evaluation.metrics import check_metrics
+from ksl_bench.errors import KslBenchError
 from ksl_bench.lottery.criteria import CRITERIA
 from ksl_bench.lottery.entries import ENTRY_CRITERIA
 from ksl_bench.methods import METHODS, build_method
 from ksl_bench.methods.scope import INPUT_EMBEDDING, LAYERS, TOKEN_SCOPES
 from ksl_bench.registry import unknown
 from ksl_bench.tasks import build_task
+from ksl_bench.tasks.readings import READINGS
 
 
 def check_suite(suite: Suite, *, complete: bool) -> list[str]:
@@ -21,15 +21,20 @@ def check_suite(suite: Suite, *, complete: bool) -> list[str]:
         where = f"conditions.{name}" if suite.conditions else "task"
         try:
             task = build_task(spec)
-            _ = task.template
             rules.update(dict.fromkeys(task.rules))
+            _ = task.template
         except KslBenchError as error:
-            field = "name" if error.problems[0].startswith("unknown task") else "prompt"
-            problems += [f"{where}.{field}: {problem}" for problem in error.problems]
-    try:
-        check_metrics(suite.evaluate.metrics)
-    except ConfigError as error:
-        problems += [f"evaluate.metrics: {problem}" for problem in error.problems]
+            problems += [f"{where}.prompt: {problem}" for problem in error.problems]
+        if spec.name != suite.task.name:
+            problems.append(
+                f"{where}.name: all conditions are of one task, {suite.task.name!r}, got {spec.name!r}"
+            )
+    known = READINGS[suite.task.name].metrics
+    problems += [
+        f"evaluate.metrics: {unknown(f'metric of {suite.task.name}', name, known)}"
+        for name in suite.evaluate.metrics
+        if name not in known
+    ]
     if rules and suite.verdicts.rule not in rules:
         problems.append(f"verdicts.rule: {unknown('extraction rule', suite.verdicts.rule, rules)}")
     if complete:
@@ -71,15 +76,17 @@ def _check_baseline(suite: Suite, baseline: Baseline) -> list[str]:
                 "train.precision: bf16 needs resources.zero_stage >= 1: DeepSpeed's stage 0 keeps no fp32 "
                 "master weights, so small steps are rounded away"
             )
-    return problems + _check_probe(baseline) + _check_ticket(suite, baseline)
+    return problems + _check_probe(suite, baseline) + _check_ticket(suite, baseline)
 
 
-def _check_probe(baseline: Baseline) -> list[str]:
+def _check_probe(suite: Suite, baseline: Baseline) -> list[str]:
     probe, ticket = baseline.probe, baseline.ticket
     if probe is None:
         return []
     if baseline.method != "partial_tuning" or ticket is None:
         return [f"probe.of: {probe.of!r} is {baseline.method}; only partial_tuning can be probed"]
+    if probe.active_in != "everywhere" and READINGS[suite.task.name].content == "likelihood":
+        return ["probe.active_in: works where text is generated, not where labels are scored"]
     if probe.active_in != "everywhere" and ticket.scope != "input_embedding":
         return [f"probe.active_in: works on the input embedding, {probe.of!r} tunes {ticket.scope}"]
     return []

@@ -2,26 +2,31 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 from pydantic import BaseModel, TypeAdapter, ValidationError
 
-from ksl_bench.registry import closest
+from ksl_bench.config import TASK_SPECS
+from ksl_bench.registry import closest, unknown
 
 
 def problem_lines(error: ValidationError, model: Any, where: str = "") -> list[str]:
     """Return one line a problem: its path in the YAML, what is allowed, what was given."""
     lines = []
     for one in error.errors():
-        parts = [str(part) for part in one["loc"] if not _is_union_branch(str(part))]
+        parts = _field_path(model, [str(part) for part in one["loc"]])
         path = ".".join(filter(None, [where, *parts]))
         if one["type"] in ("extra_forbidden", "unexpected_keyword_argument"):
-            known = _fields_at(model, parts[:-1])
+            known = _fields_at(model, [str(part) for part in one["loc"]][:-1])
             hint = closest(parts[-1], known)
             lines.append(f"{path}: unknown field.{hint} Known: {', '.join(sorted(known))}")
         elif one["type"] in ("missing", "missing_argument"):
             lines.append(f"{path}: must be given")
+        elif one["type"] == "union_tag_invalid":
+            lines.append(f"{path}.name: {unknown('task', one['input']['name'], TASK_SPECS)}")
+        elif one["type"] == "union_tag_not_found":
+            lines.append(f"{path}: must be a mapping, got {one['input']!r}")
         elif one["type"] == "value_error":
             lines.append(": ".join(filter(None, [path, str(one["ctx"]["error"])])))
         else:
@@ -32,16 +37,36 @@ def problem_lines(error: ValidationError, model: Any, where: str = "") -> list[s
     return list(dict.fromkeys(lines))
 
 
-def _is_union_branch(part: str) -> bool:
-    return "[" in part or part in ("str", "int", "float")
+def _field_path(model: Any, path: Sequence[str]) -> list[str]:
+    """Return the parts of pydantic's path that are fields, without the branches of its unions."""
+    kept = []
+    for part, _, is_branch in _walk(model, path):
+        if not is_branch and "[" not in part and part not in ("str", "int", "float"):
+            kept.append(part)
+    return kept
+
+
+def _walk(model: Any, path: Sequence[str]) -> Iterator[tuple[str, Any, bool]]:
+    """Yield each part of a path, the specification that it leads to, and whether it is a union's branch."""
+    branches: dict[str, Any] = {}
+    for part in path:
+        if part in branches:
+            model, branches = branches[part], {}
+            yield part, model, True
+            continue
+        fields = getattr(model, "model_fields", {})
+        found = list(_models_in(fields[part].annotation)) if part in fields else []
+        if found:
+            model = found[0]
+        if len(found) > 1:
+            branches = {str(one.model_fields["name"].default): one for one in found}
+        yield part, model, False
 
 
 def _fields_at(model: Any, path: Sequence[str]) -> list[str]:
     """Return the field names of the specification that a path leads to."""
-    for part in path:
-        fields = getattr(model, "model_fields", {})
-        kind = fields[part].annotation if part in fields else None
-        model = next((one for one in _models_in(kind)), model)
+    for _, one, _ in _walk(model, path):
+        model = one
     if isinstance(model, type) and issubclass(model, BaseModel):
         return [field.alias or name for name, field in model.model_fields.items()]
     return list(TypeAdapter(model).json_schema().get("properties", {}))

@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from typing import Any
+
 from ksl_bench.config import TaskSpec
 from ksl_bench.registry import Registry
 from ksl_bench.tasks.base import Task
+from ksl_bench.tasks.classification import Classification
 from ksl_bench.tasks.translation import Translation
 
-TASKS: Registry[type[Translation]] = Registry("task", {"translation": Translation})
+TASKS: Registry[Callable[[Any], Task]] = Registry(
+    "task", {"translation": Translation, "classification": Classification}
+)
 
 
 def build_task(spec: TaskSpec) -> Task:

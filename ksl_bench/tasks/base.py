@@ -6,8 +6,8 @@ Nothing outside `tasks/` may assume translation.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any, Protocol
+from dataclasses import dataclass, field
+from typing import Any, ClassVar, Protocol
 
 from ksl_bench.config import Split
 from ksl_bench.data.prompts import Template
@@ -19,8 +19,20 @@ class Example:
 
     fields: Mapping[str, str]
     response: str
+    """What the model is to write."""
+    reference: str = ""
+    """What an output is scored against, where that is not the response."""
+    language: str = ""
+    """ISO 639-3 code of the wanted output, for metrics that tokenize."""
     document: str | None = None
-    """The document it stands in, where the corpus says so."""
+    """What it is drawn together with: the document it stands in, where the corpus says so."""
+    groups: Mapping[str, str] = field(default_factory=dict)
+    """By axis the group whose scores it also counts in: its language, its direction, ..."""
+
+    @property
+    def wanted(self) -> str:
+        """Return what an output is scored against."""
+        return self.reference or self.response
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,17 +58,32 @@ class Output:
     """Whether EOS ended it."""
     tokens: int
     """Generated tokens, EOS included."""
+    label_scores: tuple[float, ...] | None = None
+    """Of every label of the task how likely the model finds it, as a log probability; None without labels."""
 
 
 class Task(Protocol):
     """What the model is asked to do, and how its outputs are read."""
 
-    rules: Mapping[str, Callable[[str], str]]
-    """Extraction rules by name, fixed before any number is seen: from output to hypothesis."""
-    language: str
-    """ISO 639-3 code of the wanted output, for metrics that tokenize."""
-    sentence: str
+    sentence: ClassVar[str]
     """The field of the prompt that is the example's own text; all else is the instruction."""
+    macro_axis: str | None
+    """The axis over whose groups a score is the plain mean; None where all examples count alike."""
+
+    @property
+    def rules(self) -> Mapping[str, Callable[[Output], str]]:
+        """Return the rules by name, fixed before any number is seen: from output to hypothesis."""
+        ...
+
+    @property
+    def labels(self) -> tuple[tuple[str, str], ...]:
+        """Return what an example may be, each with its verbalizer; none where the answer is free text."""
+        ...
+
+    @property
+    def identity(self) -> Mapping[str, Any]:
+        """Return what enters keys beside the text itself: the prompt, and what fills it for all examples."""
+        ...
 
     @property
     def template(self) -> Template:

@@ -14,6 +14,9 @@ from transformers import PreTrainedTokenizerBase
 from ksl_bench.data.batching import Encoded, encode, in_span
 from ksl_bench.tasks.base import Example, Task
 
+UNCUT = 1 << 30
+"""A length that no example has: what is scored is not cut."""
+
 Places = list[tuple[list[int], list[bool]]]
 """For every prompt its token ids, and for each whether it lies in the example's own text."""
 
@@ -34,6 +37,25 @@ def encode_examples(
             template.response_prefix + one.response,
             max_seq_length=max_seq_length,
         )
+        for one in examples
+    ]
+
+
+def encode_choices(
+    task: Task, examples: Iterable[Example], tokenizer: PreTrainedTokenizerBase
+) -> list[list[Encoded]]:
+    """Put examples into the task's prompt, each with every label's verbalizer as its response."""
+    template = task.template
+    return [
+        [
+            encode(
+                tokenizer,
+                template.render(one.fields),
+                template.response_prefix + word,
+                max_seq_length=UNCUT,
+            )
+            for _, word in task.labels
+        ]
         for one in examples
     ]
 

@@ -8,9 +8,9 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from typing import Any, ClassVar
 
-from ksl_bench.config import Split, TaskSpec
+from ksl_bench.config import Split, TranslationSpec
 from ksl_bench.data.corpus import read_corpus
 from ksl_bench.data.languages import language_name
 from ksl_bench.data.prompts import Template, template
@@ -47,20 +47,42 @@ def prompt_restart(text: str) -> str:
     return _one_line("\n".join(kept))
 
 
+def on_text(read: Callable[[str], str]) -> Callable[[Output], str]:
+    """Return a rule that reads what was generated."""
+    return lambda output: read(output.text)
+
+
 class Translation:
     """Translate a segment from one language into another."""
 
-    rules: Mapping[str, Callable[[str], str]] = {
+    sentence: ClassVar[str] = "source"
+    texts: ClassVar[Mapping[str, Callable[[str], str]]] = {
         "raw": raw,
         "first_line": first_line,
         "prompt_restart": prompt_restart,
     }
-    sentence = "source"
+    """The rules, from generated text to hypothesis."""
+    labels: tuple[tuple[str, str], ...] = ()
+    macro_axis: str | None = None
 
-    def __init__(self, spec: TaskSpec) -> None:
+    def __init__(self, spec: TranslationSpec) -> None:
         """Take the languages, the prompt and the files from a suite."""
         self.spec = spec
-        self.language = spec.target_language[:3]
+
+    @property
+    def rules(self) -> Mapping[str, Callable[[Output], str]]:
+        """Return the three rules, each on what was generated."""
+        return {name: on_text(read) for name, read in self.texts.items()}
+
+    @property
+    def identity(self) -> Mapping[str, Any]:
+        """Return the prompt and the languages."""
+        spec = self.spec
+        return {
+            "text": self.template.text,
+            "source_language": spec.source_language,
+            "target_language": spec.target_language,
+        }
 
     @property
     def template(self) -> Template:
@@ -84,7 +106,12 @@ class Translation:
             "target_language": language_name(spec.target_language),
         }
         items = tuple(
-            Example({**names, "source": pair.source}, pair.target, pair.document)
+            Example(
+                {**names, "source": pair.source},
+                pair.target,
+                language=spec.target_language[:3],
+                document=pair.document,
+            )
             for pair in corpus.pairs
         )
         return Examples(items, corpus.digest, corpus.origin, corpus.available)
@@ -97,6 +124,6 @@ class Translation:
             "mean_new_tokens": sum(one.tokens for one in outputs) / len(outputs),
             "length_ratio": {
                 name: sum(len(rule(one.text)) for one in outputs) / reference_length
-                for name, rule in self.rules.items()
+                for name, rule in self.texts.items()
             },
         }

@@ -11,7 +11,7 @@ from typing import Any
 import torch
 from transformers import PreTrainedTokenizerBase
 
-from ksl_bench.config import TaskSpec
+from ksl_bench.config import TranslationSpec
 from ksl_bench.data.batching import Encoded, padding_id, token_counts
 from ksl_bench.errors import TicketError
 from ksl_bench.lottery.criteria import CRITERIA
@@ -44,7 +44,7 @@ class Search:
     scope: str = INPUT_EMBEDDING
     tensor: str | None = None
     """Which tensor of a bare safetensors file."""
-    task: TaskSpec | None = None
+    task: TranslationSpec | None = None
     """The tuning text under its prompt: for counts, the tokens of the prompt, and gradients."""
     seed: int = 0
 
@@ -175,11 +175,7 @@ def _from_tokenizer(search: Search, tokenizer: PreTrainedTokenizerBase | None) -
     if tokenizer is None:
         return {}
     known = is_llama_tokenizer(tokenizer.convert_ids_to_tokens, tokenizer.vocab_size)
-    pair = (
-        None
-        if search.task is None
-        else (search.task.source_language[:3], search.task.target_language[:3])
-    )
+    pair = None if search.task is None else search.task.language_pair
     published = TICKETS.get(pair) if known and pair is not None else None
     return {"bos_id": tokenizer.bos_token_id, "published_ids": published}
 

@@ -44,8 +44,8 @@ class Wording:
             DataError: If a language is not.
         """
         self.ask()
-        if self.rule not in Translation.rules:
-            raise ConfigError(unknown("rule", self.rule, Translation.rules))
+        if self.rule not in Translation.texts:
+            raise ConfigError(unknown("rule", self.rule, Translation.texts))
 
     def ask(self) -> Callable[[str], str]:
         """Return what puts a line into the prompt."""
@@ -58,7 +58,7 @@ class Wording:
 
     def read(self, output: str) -> str:
         """Take the translation out of an output."""
-        return Translation.rules[self.rule](output)
+        return Translation.texts[self.rule](output)
 
 
 def text_lines(stream: Iterable[bytes], *, name: str) -> Iterator[str]:

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Any
 
+from ksl_bench.config import VerdictSpec
 from ksl_bench.leaderboard import peak_bytes
 from ksl_bench.leaderboard.runs import Run
 from ksl_bench.store import Store, key_of
@@ -175,7 +176,7 @@ class Row:
                 for rule, metrics in self.result["scores"].items()
                 for metric, score in metrics.items()
             },
-            "eos_rate": self.result["diagnostics"]["eos_rate"],
+            "eos_rate": self.result["diagnostics"].get("eos_rate"),
             "trainable_parameters": self.result["parameters"]["trainable"],
             "ticket_rows": ticket_rows,
             **{name: cost.get(name) for name in _COSTS},
@@ -190,7 +191,7 @@ class Row:
         if self.result is None:
             return {}
         outputs = self._read("evaluation", self._row["evaluation"], "outputs.jsonl")
-        rule = (self._plan["suite"].get("verdicts") or {}).get("rule", "first_line")
+        rule = VerdictSpec(**self._plan["suite"].get("verdicts", {})).rule
         files = {
             "result.json": json.dumps(self.result, indent=2).encode(),
             "outputs.jsonl": outputs,

@@ -4,19 +4,24 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 from safetensors.torch import load
 from torch import nn
 
+from ksl_bench.data.batching import padding_id
+from ksl_bench.evaluation.answers import read_answers
 from ksl_bench.evaluation.generate import generate
-from ksl_bench.evaluation.scoring import draw_sentences, score_rules
+from ksl_bench.evaluation.likelihood import answer_scores
+from ksl_bench.evaluation.measures import build_measure
+from ksl_bench.evaluation.scoring import draw_sentences, score_answers
 from ksl_bench.methods.base import load_state, parameter_counts
 from ksl_bench.plan import Work
 from ksl_bench.tasks import build_task
 from ksl_bench.tasks.base import Examples, Output, Task
+from ksl_bench.tasks.encoding import encode_choices
 from ksl_bench.worker.outcome import Outcome, Report, Throttle
 from ksl_bench.worker.probes import BeforeBatch, apply_probe
 from ksl_bench.worker.warm import Warm
@@ -43,16 +48,15 @@ def build_evaluation(warm: Warm, work: Work, report: Report) -> Outcome:
     generated = _generate(
         warm, model.requires_grad_(False), _prompts(task, examples), report, before_batch
     )
+    if task.labels:
+        generated = _with_label_scores(warm, work, task, model, generated)
     if not warm.worker.leads:
         return Outcome(work.key, "finished")
-    references = [one.response for one in examples.items]
-    hypotheses = {
-        name: [rule(one.text) for one in generated.outputs] for name, rule in task.rules.items()
-    }
+    answers = read_answers(task, examples.items, generated.outputs)
     drawn = draw_sentences([one.document for one in examples.items], evaluate.bootstrap_samples)
-    scored = score_rules(
-        hypotheses, references, language=task.language, metrics=evaluate.metrics, drawn=drawn
-    )
+    labels = [label for label, _ in task.labels]
+    measures = {metric: build_measure(metric, labels) for metric in evaluate.metrics}
+    scored = score_answers(answers, measures, drawn=drawn, macro_axis=task.macro_axis)
     state = _record(warm, "state", work.state_key)
     ticket = _record(warm, "ticket", work.ticket_key).get("ticket", {})
     result = {
@@ -64,19 +68,20 @@ def build_evaluation(warm: Warm, work: Work, report: Report) -> Outcome:
         "prompt": work.task.prompt,
         "ticket_rows": ticket.get("k"),
         "condition": work.condition,
-        "sentences": len(references),
+        "sentences": len(examples.items),
         "truncated_training_examples": state.get("truncated_examples", 0),
         "tied_embeddings": warm.is_tied(work.baseline.train.precision),
         "parameters": parameters,
         "scores": scored.scores,
+        "by_group": scored.by_group,
         "draw": asdict(drawn.draw),
-        "diagnostics": task.diagnostics(generated.outputs, references),
+        "diagnostics": task.diagnostics(generated.outputs, answers.references),
         "cost": _bill(warm, work, generated, time.perf_counter() - started),
         "data": {"digest": examples.digest, "origin": examples.origin},
         **warm.provenance(),
     }
     files = {
-        "outputs.jsonl": _lines(examples, generated.outputs, hypotheses),
+        "outputs.jsonl": _lines(examples, generated.outputs, answers.hypotheses),
         **scored.files,
     }
     warm.store.finish("evaluation", work.key, result, files)
@@ -113,11 +118,41 @@ def _generate(
     return Generated(outputs, time.perf_counter() - started, warm.peaks())
 
 
-def _lines(examples: Examples, outputs: list[Output], hypotheses: Mapping[str, list[str]]) -> bytes:
+def _with_label_scores(
+    warm: Warm, work: Work, task: Task, model: nn.Module, generated: Generated
+) -> Generated:
+    """Add how likely the model finds each label."""
+    started = time.perf_counter()
+    examples = warm.examples(work.task, warm.setting.evaluate.split)
+    found = answer_scores(
+        model,
+        encode_choices(task, examples.items, warm.tokenizer),
+        pad_id=padding_id(warm.tokenizer),
+        batch_size=warm.setting.evaluate.decoding.batch_size,
+        worker=warm.worker,
+    )
+    outputs = [
+        replace(output, label_scores=scores)
+        for output, scores in zip(generated.outputs, found, strict=True)
+    ]
+    seconds = generated.seconds + time.perf_counter() - started
+    return Generated(outputs, seconds, warm.peaks())
+
+
+def _lines(
+    examples: Examples, outputs: list[Output], hypotheses: Mapping[str, Sequence[str]]
+) -> bytes:
     """Return a JSON line an example: what was asked, wanted, generated, and read by each rule."""
     lines = [
-        {**one.fields, "reference": one.response, "output": out.text, "ended": out.ended}
+        {
+            **one.fields,
+            **one.groups,
+            "reference": one.wanted,
+            "output": out.text,
+            "ended": out.ended,
+        }
         | {name: hypotheses[name][index] for name in hypotheses}
+        | ({} if out.label_scores is None else {"label_scores": out.label_scores})
         for index, (one, out) in enumerate(zip(examples.items, outputs, strict=True))
     ]
     return "".join(json.dumps(line, ensure_ascii=False) + "\n" for line in lines).encode()

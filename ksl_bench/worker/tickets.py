@@ -79,7 +79,7 @@ def _evidence(warm: Warm, work: Work, spec: TicketSpec) -> Evidence:
         template_V=_template(warm, work, len(before)) if tokens else None,
         gradient_V=_gradients(warm, work, spec) if "gradient" in criterion.needs else None,
         bos_id=warm.tokenizer.bos_token_id,
-        published_ids=TICKETS.get((work.task.source_language[:3], work.task.target_language[:3])),
+        published_ids=TICKETS.get(work.task.language_pair) if work.task.language_pair else None,
         k=spec.k,
         seed=work.seed,
     )

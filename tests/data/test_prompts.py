@@ -3,7 +3,12 @@ import pytest
 from ksl_bench.data.prompts import TEMPLATES, template
 from ksl_bench.errors import ConfigError
 
-FIELDS = {"source": "Hello.", "source_language": "English", "target_language": "Catalan"}
+FIELDS = {
+    "source": "Hello.", "source_language": "English", "target_language": "Catalan",
+    "text": "Hello.", "language": "English", "labels": "health, sports",
+}  # fmt: skip
+OWN = {name: "text" if name.startswith("topic") else "source" for name in TEMPLATES}
+"""The field that is the example's own text."""
 
 
 def test_the_explicit_template_renders_as_published():
@@ -13,7 +18,7 @@ def test_the_explicit_template_renders_as_published():
 
 
 @pytest.mark.parametrize("name", sorted(TEMPLATES))
-def test_every_template_holds_the_source_and_parts_the_response_by_white_space(name):
+def test_every_template_holds_its_text_and_parts_the_response_by_white_space(name):
     one = TEMPLATES[name]
     rendered = one.render(FIELDS) + one.response_prefix
     assert "Hello." in rendered
@@ -32,6 +37,7 @@ def test_a_text_with_a_source_is_a_template():
         ("Translate this.", "must hold {source}"),
         ("{source} {tone}", "unknown prompt field 'tone'"),
         ("{source", "not a prompt template"),
+        ("topic", "must hold {source}, got 'topic'"),
     ],
 )
 def test_what_is_no_template_is_refused(prompt, said):
@@ -41,6 +47,6 @@ def test_what_is_no_template_is_refused(prompt, said):
 
 @pytest.mark.parametrize("name", sorted(TEMPLATES))
 def test_a_span_is_where_the_field_stands_in_the_rendered_prompt(name):
-    values = {"source": "A {cat}: sat.", "source_language": "English", "target_language": "Catalan"}
-    begin, end = TEMPLATES[name].span(values, "source")
+    values = {**FIELDS, OWN[name]: "A {cat}: sat."}
+    begin, end = TEMPLATES[name].span(values, OWN[name])
     assert TEMPLATES[name].render(values)[begin:end] == "A {cat}: sat."

@@ -5,12 +5,14 @@ from sacrebleu.metrics import BLEU
 from sacrebleu.significance import PairedTest
 from scipy import stats
 
+from ksl_bench.evaluation.answers import Answers
+from ksl_bench.evaluation.measures import build_measure
 from ksl_bench.evaluation.scoring import (
     RESAMPLES_FILE,
     SENTENCES_FILE,
     draw_sentences,
     read_arrays,
-    score_rules,
+    score_answers,
 )
 
 REFERENCES = [f"the {animal} sat on a mat" for animal in ("cat", "dog", "hen", "cow", "pig")] * 8
@@ -19,7 +21,9 @@ DRAWN = draw_sentences([None] * len(REFERENCES), 500)
 
 
 def scored(hypotheses, references=REFERENCES, drawn=DRAWN, metrics=("bleu", "chrf")):
-    return score_rules(hypotheses, references, language="eng", metrics=metrics, drawn=drawn)
+    answers = Answers(hypotheses, references, ["eng"] * len(references), {})
+    measures = {metric: build_measure(metric, []) for metric in metrics}
+    return score_answers(answers, measures, drawn=drawn)
 
 
 def test_scores_are_sacrebleus_and_the_interval_is_around_them():

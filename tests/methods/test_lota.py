@@ -5,23 +5,13 @@ import torch
 import torch.nn.functional as F
 
 from ksl_bench.errors import MethodError
-from ksl_bench.lottery.mask import Mask
 from ksl_bench.methods import build_method
 from ksl_bench.methods.base import parameter_counts, trainable_parameters
 from ksl_bench.methods.lota import EntryDeltaLinear
 from ksl_bench.methods.scope import linear_layers
+from tests.masks import mask_of
 
 IDS = torch.tensor([[1, 7, 3, 50, 199, 2]])
-
-
-def mask_of(model, places=None, shapes=None):
-    found = {name: tuple(one.weight.shape) for name, one in linear_layers(model).items()}
-    return Mask(
-        base_model="tiny", revision=None, base_digest="0" * 64, tensor="layers",
-        criterion="magnitude", sparsity=0.9, source_state=None, shapes={**found, **(shapes or {})},
-        places=places
-        or {name: torch.arange(3, shape[0] * shape[1], 10) for name, shape in found.items()},
-    )  # fmt: skip
 
 
 def attached(make_llama, **kwargs):

@@ -9,6 +9,7 @@ from ksl_bench.errors import ConfigError, MethodError
 from ksl_bench.lottery.ticket import Ticket
 from ksl_bench.methods import METHODS, build_method
 from ksl_bench.methods.base import is_tied, load_state, trainable_parameters
+from tests.masks import mask_of
 
 IDS = [7, 3, 199, 40]
 V, D, LAYERS = 200, 32, 2
@@ -26,7 +27,8 @@ GIVEN = {"peft": {"peft_type": "IA3"}}
 def attach(name, model, ticket, **fields):
     fields = {**GIVEN.get(name, {}), **fields}
     method = build_method(name, fields)
-    return method, method.attach(model, ticket=ticket if method.needs_ticket else None, seed=0)
+    given = mask_of(model) if name == "lota" else ticket
+    return method, method.attach(model, ticket=given if method.needs_ticket else None, seed=0)
 
 
 def randomize(model):

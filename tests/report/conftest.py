@@ -6,7 +6,9 @@ from dataclasses import asdict
 import numpy as np
 import pytest
 
-from ksl_bench.evaluation.scoring import draw_sentences, score_rules
+from ksl_bench.evaluation.answers import Answers
+from ksl_bench.evaluation.measures import build_measure
+from ksl_bench.evaluation.scoring import draw_sentences, score_answers
 from ksl_bench.leaderboard import read_board
 from ksl_bench.store import Store, key_of
 
@@ -122,13 +124,9 @@ class Bench:
         wanted, lines = lines_of(quality, seed)
         raw = lines if stops else [f"{line} {line}" for line in lines]
         drawn = draw_sentences([None] * SENTENCES, 200)
-        scored = score_rules(
-            {"raw": raw, "first_line": lines},
-            wanted,
-            language="eng",
-            metrics=["bleu", "chrf"],
-            drawn=drawn,
-        )
+        answers = Answers({"raw": raw, "first_line": lines}, wanted, ["eng"] * SENTENCES, {})
+        measures = {metric: build_measure(metric, []) for metric in ("bleu", "chrf")}
+        scored = score_answers(answers, measures, drawn=drawn)
         record = {
             "seed": seed,
             "ticket_rows": rows,

@@ -1,6 +1,6 @@
 import pytest
 
-from ksl_bench.config import TaskSpec
+from ksl_bench.config import TranslationSpec
 from ksl_bench.tasks import build_task
 from ksl_bench.tasks.base import Output
 from ksl_bench.tasks.translation import first_line, prompt_restart, raw
@@ -34,7 +34,7 @@ def test_the_three_rules(output, expected_raw, expected_line, expected_restart):
 @pytest.fixture
 def task():
     files = {f"{split}_files": "controlled" for split in ("train", "dev", "devtest")}
-    spec = TaskSpec(source_language="eng", target_language="cat", devtest_size=5, **files)
+    spec = TranslationSpec(source_language="eng", target_language="cat", devtest_size=5, **files)
     return build_task(spec)
 
 

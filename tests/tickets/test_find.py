@@ -7,7 +7,7 @@ from safetensors.torch import load_file, save_file
 from scipy import stats
 
 from ksl_bench import tiny_base
-from ksl_bench.config import ModelSpec, TaskSpec
+from ksl_bench.config import ModelSpec, TranslationSpec
 from ksl_bench.errors import KslBenchError
 from ksl_bench.lottery.ticket import matrix_digest
 from ksl_bench.models import find_model, load_model, load_tokenizer
@@ -41,7 +41,7 @@ def task(tmp_path):
     text = tmp_path / "text.tsv"
     text.write_text("The dog sees.\tEl gos veu.\nThe cat sees.\tEl gat veu.\n")
     files = {f"{split}_files": str(text) for split in ("train", "dev", "devtest")}
-    return TaskSpec(source_language="eng", target_language="cat", **files)
+    return TranslationSpec(source_language="eng", target_language="cat", **files)
 
 
 def test_rows_and_p_values_are_those_of_a_loop_over_scipy(base, tuned):

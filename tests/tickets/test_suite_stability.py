@@ -50,7 +50,7 @@ def test_what_differs_is_told_by_the_fields_and_seeds_come_first(filled):
         "seed": 3,
         "prompt": 2,  # pairs of different seeds only
         "target_language": 2,
-        "target_language and prompt": 2,
+        "prompt and target_language": 2,
     }
     assert found["comparisons"][0]["differs"] == "seed"
     assert found["missing"] == []

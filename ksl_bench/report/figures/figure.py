@@ -9,10 +9,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from ksl_bench.leaderboard import Board
+from ksl_bench.tasks.readings import WHERE
 
 Row = dict[str, Any]
-
-_WHERE = {"raw": "on the raw output", "first_line": "on the first line"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,7 +61,7 @@ def titled(board: Board, title: str, condition: str) -> str:
 
 def where(rule: str) -> str:
     """Return an extraction rule in words."""
-    return _WHERE.get(rule, f"by {rule}")
+    return WHERE.get(rule, f"by {rule}")
 
 
 def basis(rows: Sequence[Row], numbers: Sequence[Row], *, drawn: str = "Bars") -> str:

@@ -1,4 +1,4 @@
-"""What a gain is made of: learning to stop, and content."""
+"""What a gain is made of: form, such as learning to stop, and content."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
 from ksl_bench.leaderboard import Board
-from ksl_bench.leaderboard.gains import CONTENT, RAW, headline
+from ksl_bench.leaderboard.gains import headline, readings_of, shown_rules
 from ksl_bench.leaderboard.verdicts import unit
 from ksl_bench.report.figures.canvas import BLUE, INK, ORANGE, bare, draw, printable
 from ksl_bench.report.figures.figure import (
@@ -20,6 +20,7 @@ from ksl_bench.report.figures.figure import (
     told,
 )
 from ksl_bench.store import Store
+from ksl_bench.tasks.readings import WHERE
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -34,23 +35,25 @@ def gain_splits(board: Board, store: Store) -> Iterator[Figure]:
 
 
 def _split(board: Board, condition: str, rows: Sequence[Row]) -> Figure:
-    points = unit(rows[0])
-    raw = [row["gains"][RAW][headline(row)] for row in rows]
-    content = [row["gains"][CONTENT][headline(row)] for row in rows]
+    points, form = unit(rows[0]), str(readings_of(rows[0]).form)
+    plain_rule, content_rule = shown_rules(rows[0])
+    raw = [row["gains"][plain_rule][headline(row)] for row in rows]
+    content = [row["gains"][content_rule][headline(row)] for row in rows]
     stopping = [row["termination"] for row in rows]
     title = titled(board, "What the gains are made of", condition)
     name = anchor("figure", "gains", condition)
     shares = [row["termination_share"] for row in rows if row["termination_share"] is not None]
     most = (
-        f"learning to stop is {100 * min(shares):.0f} % to {100 * max(shares):.0f} % of the raw gains "
+        f"{form} is {100 * min(shares):.0f} % to {100 * max(shares):.0f} % of the {plain_rule} gains "
         "that are not nothing"
         if shares
-        else "no raw gain excludes 0"
+        else f"no {plain_rule} gain excludes 0"
     )
     alternative = f"Of {len(rows)} rows: {most}."
     caption = (
-        f"Gain in {points} over the untuned base. Content: gain on the first line. Learning to stop: what "
-        f"the raw output gains beyond that. Diamond: the raw gain, the sum of both. "
+        f"Gain in {points} over the untuned base. Content: gain {WHERE[content_rule]}. "
+        f"{form.capitalize()}: what is gained {WHERE[plain_rule]} beyond that. Diamond: the {plain_rule} "
+        f"gain, the sum of both. "
         f"{basis(rows, [*raw, *content, *stopping])}"
     )
 
@@ -64,16 +67,20 @@ def _split(board: Board, condition: str, rows: Sequence[Row]) -> Figure:
         axes.set_xlabel(f"gain over the base, {points}")
         bare(axes, grid="x")
         axes.legend(
-            handles=_handles(), loc="lower left", bbox_to_anchor=(0, 1.01), ncols=3, frameon=False
+            handles=_handles(plain_rule, form),
+            loc="lower left",
+            bbox_to_anchor=(0, 1.01),
+            ncols=3,
+            frameon=False,
         )
 
     svg = draw(name, title, alternative, (7.0, 1.2 + 0.3 * len(rows)), paint)
     columns = (
         "baseline",
-        f"raw gain, {points}",
-        "learning to stop",
+        f"{plain_rule} gain, {points}",
+        form,
         "content",
-        "share of stopping",
+        "share of it",
     )
     lines = tuple(
         (
@@ -122,12 +129,14 @@ def _whisker(axes: Axes, y: float, number: Row, start: float, marker: str = "non
     )
 
 
-def _handles() -> list[object]:
+def _handles(plain: str, form: str) -> list[object]:
     from matplotlib.lines import Line2D
     from matplotlib.patches import Patch
 
     return [
         Patch(facecolor=BLUE, label="content"),
-        Patch(facecolor=ORANGE, hatch="////", edgecolor="white", label="learning to stop"),
-        Line2D([], [], linestyle="none", marker="D", markersize=4, color=INK, label="raw gain"),
+        Patch(facecolor=ORANGE, hatch="////", edgecolor="white", label=form),
+        Line2D(
+            [], [], linestyle="none", marker="D", markersize=4, color=INK, label=f"{plain} gain"
+        ),
     ]

@@ -1,0 +1,136 @@
+"""A metric as the scoring needs it: what to keep of every example, and the score of any draw of them.
+
+Shapes: N examples, S numbers kept of each, B resamples, C labels.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ksl_bench.evaluation.answers import Answers
+from ksl_bench.evaluation.metrics import score_corpus
+from ksl_bench.evaluation.statistics import corpus_scores, sentence_statistics, statistics_width
+from ksl_bench.significance.resampling import Floats
+from ksl_bench.tasks.readings import TEXT_METRICS
+
+
+class Measure(Protocol):
+    """One metric."""
+
+    def statistics(self, answers: Answers, rule: str) -> NDArray[np.generic]:
+        """Return what is kept of every example, (N, S)."""
+        ...
+
+    def scores(self, counts_BN: Floats, kept_NS: NDArray[np.generic]) -> Floats:
+        """Return the score of every draw, 0 to 100, float64, (B,).
+
+        Args:
+            counts_BN: How often each example is in each draw, float64.
+            kept_NS: What was kept of the examples.
+        """
+        ...
+
+    def value(self, answers: Answers, rule: str) -> float:
+        """Return the score of all examples, 0 to 100."""
+        ...
+
+    def signature(self, answers: Answers, rule: str) -> str:
+        """Return all that another needs to compute the same."""
+        ...
+
+
+class TextMeasure:
+    """A metric of sacrebleu: hypotheses against references, tokenized as their languages are."""
+
+    def __init__(self, metric: str) -> None:
+        """Take one of `readings.TEXT_METRICS`."""
+        self.metric = metric
+
+    def statistics(self, answers: Answers, rule: str) -> NDArray[np.generic]:
+        """Return sacrebleu's counts of every sentence, int32."""
+        kept_NS = np.zeros((len(answers.references), statistics_width(self.metric)), dtype=np.int32)
+        for language in dict.fromkeys(answers.languages):
+            places = [at for at, one in enumerate(answers.languages) if one == language]
+            some = answers.at(places)
+            kept_NS[places] = sentence_statistics(
+                self.metric, some.hypotheses[rule], some.references, language
+            )
+        return kept_NS
+
+    def scores(self, counts_BN: Floats, kept_NS: NDArray[np.generic]) -> Floats:
+        """Return the score of every draw from its summed counts."""
+        return corpus_scores(self.metric, counts_BN @ kept_NS.astype(np.float64))
+
+    def value(self, answers: Answers, rule: str) -> float:
+        """Return sacrebleu's own score; of several languages that of their summed counts."""
+        spoken = dict.fromkeys(answers.languages)
+        if len(spoken) > 1:
+            everything = np.ones((1, len(answers.references)))
+            return float(self.scores(everything, self.statistics(answers, rule))[0])
+        return score_corpus(
+            self.metric, answers.hypotheses[rule], answers.references, language=next(iter(spoken))
+        ).value
+
+    def signature(self, answers: Answers, rule: str) -> str:
+        """Return sacrebleu's signature; of several languages each that occurs."""
+        found = {
+            score_corpus(self.metric, ["a"], ["a"], language=language).signature: None
+            for language in dict.fromkeys(answers.languages)
+        }
+        return " or ".join(found)
+
+
+class LabelMeasure:
+    """Accuracy or macro-F1 of labels; an answer that is no label counts as wrong."""
+
+    def __init__(self, metric: str, labels: Sequence[str]) -> None:
+        """Take "accuracy" or "macro_f1", and all labels, in the order of the task."""
+        self.metric, self.labels = metric, tuple(labels)
+
+    def statistics(self, answers: Answers, rule: str) -> NDArray[np.generic]:
+        """Return of every example, by label: right, wrongly given, wrongly not given; int32, (N, 3 C)."""
+        labels = np.array(self.labels)
+        given_NC = np.array(answers.hypotheses[rule])[:, None] == labels
+        wanted_NC = np.array(answers.references)[:, None] == labels
+        parts = (given_NC & wanted_NC, given_NC & ~wanted_NC, ~given_NC & wanted_NC)
+        return np.concatenate(parts, axis=1).astype(np.int32)
+
+    def scores(self, counts_BN: Floats, kept_NS: NDArray[np.generic]) -> Floats:
+        """Return the score of every draw; NaN of one without any example."""
+        sums = counts_BN @ kept_NS.astype(np.float64)
+        right_BC, given_BC, missed_BC = np.split(sums, 3, axis=-1)
+        total_B = (right_BC + missed_BC).sum(axis=-1)
+        if self.metric == "accuracy":
+            with np.errstate(invalid="ignore"):
+                found: Floats = 100.0 * right_BC.sum(axis=-1) / total_B
+            return found
+        below_BC = 2 * right_BC + given_BC + missed_BC
+        # A label that was neither wanted nor given has no F1; it is left out, as scikit-learn does.
+        present_BC = below_BC > 0
+        f1_BC = np.where(present_BC, 2 * right_BC / np.where(present_BC, below_BC, 1.0), 0.0)
+        with np.errstate(invalid="ignore"):
+            mean_B: Floats = 100.0 * f1_BC.sum(axis=-1) / present_BC.sum(axis=-1)
+        return np.where(total_B > 0, mean_B, np.nan)
+
+    def value(self, answers: Answers, rule: str) -> float:
+        """Return the score of all examples."""
+        everything = np.ones((1, len(answers.references)))
+        return float(self.scores(everything, self.statistics(answers, rule))[0])
+
+    def signature(self, answers: Answers, rule: str) -> str:
+        """Return how the metric is computed."""
+        return f"{self.metric}|labels:{len(self.labels)}|unanswered:wrong|version:1"
+
+
+def build_measure(metric: str, labels: Sequence[str]) -> Measure:
+    """Return the measure of a metric.
+
+    Args:
+        metric: One of those that the task knows.
+        labels: Of the task; none where answers are free text.
+    """
+    return TextMeasure(metric) if metric in TEXT_METRICS else LabelMeasure(metric, labels)
