@@ -58,6 +58,8 @@ class TaskSpec(Spec):
     """Examples used of each split; all of them where none is given."""
     sample_seed: int = 0
     """Draws the training examples when fewer than all are used."""
+    leaks: Literal["refused", "allowed"] = "refused"
+    """What becomes of a suite that scores segments that stand in its training text."""
 
     def files(self, split: Split) -> Location:
         """Return where a split is read from."""

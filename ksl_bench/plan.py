@@ -15,6 +15,7 @@ import sacrebleu
 from ksl_bench.config import Baseline, EvaluateSpec, Split, Suite, TaskSpec
 from ksl_bench.errors import ConfigError
 from ksl_bench.evaluation import scoring
+from ksl_bench.leaks import Segments, find_leaks
 from ksl_bench.lottery.entries import criterion_needs
 from ksl_bench.methods import METHODS, build_method
 from ksl_bench.methods.base import hyperparameters
@@ -152,6 +153,17 @@ class _Planner:
                     f"task.{suite.evaluate.split}_files: {scored} segment, "
                     "at least 2 are needed to tell a difference from chance"
                 )
+        self._refuse_leaks()
+
+    def _refuse_leaks(self) -> None:
+        split = self.suite.evaluate.split
+        tuned, scored = (
+            {name: self.texts[name, one].segments for name in self.suite.tasks}
+            for one in ("train", split)
+        )
+        leaks = list(find_leaks(tuned, scored, field=f"task.{split}_files"))
+        if leaks and any(spec.leaks == "refused" for spec in self.suite.tasks.values()):
+            raise ConfigError(leaks)
 
     def data(self) -> dict[str, dict[str, Any]]:
         data: dict[str, dict[str, Any]] = {}
@@ -276,6 +288,8 @@ class Text:
 
     inputs: dict[str, Any]
     data: dict[str, Any]
+    segments: Segments
+    """All that a model may have learned by heart, or be scored on."""
     documents: str | None
     """Which document each segment stands in, as a key; None where the corpus does not tell."""
 
@@ -293,6 +307,7 @@ class Text:
                 "examples": len(examples.items),
                 "available": examples.available,
             },
+            segments=Segments.of(text for one in examples.items for text in task.segments(one)),
             documents=None if None in documents else key_of({"documents": documents}),
         )
 

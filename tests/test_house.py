@@ -29,7 +29,7 @@ ORDER = [
     ["tasks"],
     ["models"],
     ["training"],
-    ["evaluation"],
+    ["evaluation", "leaks"],
     ["plan"],
     ["pack", "suite", "preflight"],
     ["space"],

@@ -102,6 +102,10 @@ class Task(Protocol):
         """
         ...
 
+    def segments(self, example: Example) -> tuple[str, ...]:
+        """Return the texts of an example that must not be tuned on where they are scored."""
+        ...
+
     def diagnostics(self, outputs: Sequence[Output], references: Sequence[str]) -> dict[str, Any]:
         """Return what explains a score, by name."""
         ...

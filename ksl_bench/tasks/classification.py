@@ -85,6 +85,10 @@ class Classification:
         )
         return Examples(items, corpus.digest, corpus.origin, corpus.available)
 
+    def segments(self, example: Example) -> tuple[str, ...]:
+        """Return the text; its label is one of few, and no leak."""
+        return (example.fields[self.sentence],)
+
     def corpus(self, split: Split) -> LabelledCorpus:
         """Return the labelled text of one split."""
         spec = self.spec

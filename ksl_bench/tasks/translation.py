@@ -116,6 +116,10 @@ class Translation:
         )
         return Examples(items, corpus.digest, corpus.origin, corpus.available)
 
+    def segments(self, example: Example) -> tuple[str, ...]:
+        """Return source and target."""
+        return example.fields[self.sentence], example.response
+
     def diagnostics(self, outputs: Sequence[Output], references: Sequence[str]) -> dict[str, Any]:
         """Return the EOS rate in [0, 1], and by rule the length of hypotheses over references."""
         reference_length = sum(map(len, references))
