@@ -112,6 +112,8 @@ def _named(plan: dict[str, Any] | None) -> Iterator[tuple[str, str]]:
         for field, kind in CHAIN:
             if row[field] is not None:
                 yield kind, row[field]
+        for kind, key, _ in row.get("earlier", ()):
+            yield kind, key
 
 
 def _unnamed(entries: list[Entry], sizes: _Sizes, wanted: set[tuple[str, str]]) -> list[Waste]:

@@ -7,6 +7,7 @@ are ISO 639-3 codes.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Annotated, Any, Literal
 
 from pydantic import (
@@ -247,6 +248,9 @@ class TicketSpec(Spec):
     alpha: Annotated[float, Field(gt=0, lt=1)] | None = None
     sparsity: Annotated[float, Field(gt=0, lt=1)] | None = None
     """Share of entries left alone; makes it a mask of single entries of the `layers`, not of rows."""
+    in_sequence: Literal["anew", "shared", "disjoint"] = "anew"
+    """What a later task of a sequence takes: a ticket found anew, the one of the first task, or one found
+    anew among what no earlier task of the row may change."""
 
     @model_validator(mode="after")
     def _one_size(self) -> TicketSpec:
@@ -274,6 +278,39 @@ class ProbeSpec(Spec):
         if self.change == "learned" and self.active_in == "everywhere":
             raise ValueError("a probe changes something: give change or active_in")
         return self
+
+
+class MergeSpec(Spec):
+    """States of another baseline, each tuned from the base for one task, as one model; nothing is trained.
+
+    Source: task arithmetic, Ilharco et al. 2023 (arXiv:2212.04089); TIES, Yadav et al. 2023
+        (arXiv:2306.01708).
+    """
+
+    of: str
+    """The baseline whose states are merged."""
+    rule: Literal["task_arithmetic", "ties", "disjoint_sum"]
+    """How the changes of a number are joined; `disjoint_sum` takes tickets that have nothing in common."""
+    weight: float = Field(default=1.0, gt=0)
+    """What every change is multiplied by."""
+    density: Annotated[float, Field(gt=0, le=1)] | None = None
+    """TIES: share of each weight's changes that is kept, the largest."""
+
+    @model_validator(mode="after")
+    def _fields_of_the_rule(self) -> MergeSpec:
+        if (self.density is not None) != (self.rule == "ties"):
+            raise ValueError(f"density belongs to rule ties, got {self.density} with {self.rule!r}")
+        if self.rule == "disjoint_sum" and self.weight != 1:
+            raise ValueError(f"weight of rule disjoint_sum is 1, got {self.weight:g}")
+        return self
+
+
+class StepSpec(Spec):
+    """What one step of a sequence is tuned with, where a recipe says it for each."""
+
+    hyperparameters: dict[str, Any]
+    ticket: TicketSpec | None
+    train: TrainSpec
 
 
 class SearchSpec(Spec):
@@ -306,8 +343,26 @@ class Baseline(Spec):
     """How it is trained; of a method that trains nothing only precision and lengths count."""
     probe: ProbeSpec | None = None
     """Makes it a probe of another baseline, whose method, ticket and training it then has."""
+    merge: MergeSpec | None = None
+    """Makes it a merge of another baseline's states; it then has that one's method, ticket and training."""
+    by_step: tuple[StepSpec, ...] = ()
+    """What each step of a sequence is tuned with; all alike where nothing is said."""
     search: SearchSpec | None = None
     """Of a baseline that a suite takes from a sweep."""
+
+    def at_step(self, step: int) -> Baseline:
+        """Return the baseline as it is tuned at a step of a sequence, from 0; alone, it is as at step 0."""
+        if not self.by_step:
+            return self
+        own = self.by_step[step]
+        return self.model_copy(
+            update={
+                "hyperparameters": own.hyperparameters,
+                "ticket": own.ticket,
+                "train": own.train,
+                "by_step": (),
+            }
+        )
 
 
 class DecodingSpec(Spec):
@@ -375,6 +430,8 @@ class Suite(Spec):
     """The task under several prompts, languages or samples; in YAML each gives what differs from `task`."""
     transfer: tuple[str, ...] = ()
     """Baselines that, tuned under one condition, are also scored under every other one."""
+    sequence: tuple[str, ...] = ()
+    """Conditions that are tuned on one after the other, each from what the last one left."""
     seeds: tuple[int, ...] = Field(default=(0,), min_length=1)
     baselines: tuple[Baseline, ...] = Field(min_length=1)
     evaluate: EvaluateSpec = EvaluateSpec()
@@ -387,6 +444,11 @@ class Suite(Spec):
         return next(one for one in self.baselines if one.name == name)
 
     @property
+    def joined(self) -> tuple[str, ...]:
+        """Return the conditions whose states are merged: those of the sequence, else all."""
+        return self.sequence or tuple(self.conditions)
+
+    @property
     def tasks(self) -> dict[str, AnyTask]:
         """Return the task of every condition, by name; one that the suite does not name is `default`."""
         return self.conditions or {"default": self.task}
@@ -396,8 +458,23 @@ class Suite(Spec):
         for what, values in (
             ("baseline", [one.name for one in self.baselines]),
             ("seed", [str(seed) for seed in self.seeds]),
+            ("condition of the sequence", list(self.sequence)),
         ):
             twice = sorted({value for value in values if values.count(value) > 1})
             if twice:
                 raise ValueError(f"{what} given more than once: {', '.join(twice)}")
         return self
+
+
+JOIN = "+"
+"""Between the names of tasks in the name of a step; no condition's own name may hold it."""
+
+
+def step_name(conditions: Sequence[str]) -> str:
+    """Return the name of a model tuned on some conditions, in their order: `one+two+three`."""
+    return JOIN.join(conditions)
+
+
+def step_names(sequence: Sequence[str]) -> tuple[str, ...]:
+    """Return the name of a sequence's model after each of its steps."""
+    return tuple(step_name(sequence[: step + 1]) for step in range(len(sequence)))

@@ -12,7 +12,7 @@ from typing import Any
 from transformers import PreTrainedModel
 
 from ksl_bench.config import Baseline, ResourcesSpec, TrainSpec
-from ksl_bench.lottery.entries import kept_entries
+from ksl_bench.lottery.entries import REST, kept_entries
 from ksl_bench.lottery.ticket import Ticket, TicketRow
 from ksl_bench.methods import METHODS, build_method
 from ksl_bench.methods.base import trainable_parameters
@@ -87,6 +87,8 @@ def count_trainable(baseline: Baseline, model: PreTrainedModel) -> int | None:
     ticket = None
     if method.needs_ticket:
         assert baseline.ticket is not None
+        if baseline.ticket.criterion == REST:
+            return None
         if baseline.ticket.sparsity is not None:
             sizes = [one.weight.numel() for one in linear_layers(model).values()]
             return kept_entries(sizes, baseline.ticket.sparsity)

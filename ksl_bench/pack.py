@@ -35,6 +35,8 @@ def pack_group(work: Work, setting: Setting) -> Hashable | None:
     """
     if work.kind != "state" or setting.pack < 2 or setting.zero_stage != 0:
         return None
+    if work.parents:  # a pack shares one frozen base
+        return None
     baseline, train = work.baseline, work.baseline.train
     method = build_method(baseline.method, baseline.hyperparameters)
     if not isinstance(method, PartialTuning) or method.sides != "named":

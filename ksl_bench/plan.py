@@ -6,17 +6,26 @@ sweeps share what they have in common, and finished work is found again.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
 import sacrebleu
 
-from ksl_bench.config import Baseline, EvaluateSpec, Split, Suite, TaskSpec
+from ksl_bench.config import (
+    Baseline,
+    EvaluateSpec,
+    Split,
+    Suite,
+    TaskSpec,
+    TicketSpec,
+    step_name,
+    step_names,
+)
 from ksl_bench.errors import ConfigError
 from ksl_bench.evaluation import scoring
 from ksl_bench.leaks import Segments, find_leaks
-from ksl_bench.lottery.entries import criterion_needs
+from ksl_bench.lottery.entries import REST, criterion_needs
 from ksl_bench.methods import METHODS, build_method
 from ksl_bench.methods.base import hyperparameters
 from ksl_bench.models import ModelReference
@@ -26,7 +35,12 @@ from ksl_bench.tasks import build_task
 NUMERICS = 1
 """Raised when the same inputs would give other numbers: then nothing old counts as finished."""
 
+LATER = frozenset({"layer_part"})
+"""Fields of methods that stand in a key only where they are given: what was made before them is found."""
+
 Kind = Literal["state", "ticket", "evaluation"]
+Source = tuple[Kind, str, str]
+"""Kind and key of an artifact that a row rests on, and what it is to the row."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,6 +54,45 @@ class Setting:
     zero_stage: int
     device_price_per_hour: float | None = None
     pack: int = 1
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """A trained state that a model is built with: what was attached, and what it became."""
+
+    baseline: Baseline
+    """As it was tuned at this step."""
+    condition: str
+    """That it was tuned on."""
+    seed: int
+    state_key: str
+    ticket: Selected
+
+    def chain(self) -> Iterator[Source]:
+        """Yield the step's artifacts, sources first, each with its name in a reason."""
+        yield from self.ticket.chain(f" of step {self.condition}")
+        yield "state", self.state_key, f"step {self.condition}"
+
+
+@dataclass(frozen=True, slots=True)
+class Selected:
+    """The ticket of a row at one step, if it has one."""
+
+    key: str | None = None
+    source_state_key: str | None = None
+    """The tuned state that it was found in."""
+    after: int = 0
+    """Steps that the model had behind it in which the ticket was found."""
+    others: tuple[Source, ...] = ()
+    """What else it rests on: the ticket that it is the rest of."""
+
+    def chain(self, of: str = "") -> Iterator[Source]:
+        """Yield its artifacts, sources first."""
+        yield from self.others
+        if self.source_state_key is not None:
+            yield "state", self.source_state_key, f"the source of its ticket{of}"
+        if self.key is not None:
+            yield "ticket", self.key, f"its ticket{of}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,6 +115,14 @@ class Work:
     state_baseline: Baseline | None = None
     """For a ticket: how that state was trained."""
     ticket_key: str | None = None
+    ticket_after: int = 0
+    """Of `parents`, how many the model had behind it in which that ticket was found."""
+    parents: tuple[Step, ...] = ()
+    """Earlier steps of a sequence, the first one first: it starts from the model that they leave."""
+    excluded: tuple[str, ...] = ()
+    """For a ticket: keys of tickets with which it has nothing in common."""
+    merged: tuple[Step, ...] = ()
+    """For an evaluation: the states that are merged, each tuned from the base."""
 
     @property
     def needs(self) -> tuple[tuple[Kind, str], ...]:
@@ -71,7 +132,9 @@ class Work:
             needed.append(("state", self.state_key))
         if self.ticket_key is not None:
             needed.append(("ticket", self.ticket_key))
-        return tuple(needed)
+        needed += [("ticket", key) for key in self.excluded]
+        needed += [("state", step.state_key) for step in (*self.parents[-1:], *self.merged)]
+        return tuple(dict.fromkeys(needed))
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,9 +152,13 @@ class Row:
     ticket_key: str | None
     source_state_key: str | None
     """The tuned state that the ticket was found in."""
+    earlier: tuple[Source, ...] = ()
+    """What else it rests on, sources first: earlier steps of a sequence, or the states that are merged."""
 
     def chain(self) -> Iterator[tuple[Kind, str]]:
         """Yield the row's artifacts, sources first."""
+        for kind, key, _ in self.earlier:
+            yield kind, key
         if self.source_state_key is not None:
             yield "state", self.source_state_key
         if self.ticket_key is not None:
@@ -129,6 +196,7 @@ class Plan:
                     "state": row.state_key,
                     "ticket": row.ticket_key,
                     "source_state": row.source_state_key,
+                    **({"earlier": [list(one) for one in row.earlier]} if row.earlier else {}),
                 }
                 for row in self.rows
             ],
@@ -171,31 +239,109 @@ class _Planner:
             data.setdefault(condition, {})[split] = text.data
         return data
 
-    def row(self, baseline: Baseline, seed: int, condition: str, scored_under: str) -> Row:
-        source_key, ticket_key = self._ticket(baseline, seed, condition)
-        state_key = None
-        if METHODS[baseline.method].trains:
-            state_key = self._state(baseline, seed, condition, ticket_key)
-        return Row(
-            baseline=baseline.name,
-            seed=seed,
-            condition=condition,
-            scored_under=scored_under,
-            evaluation_key=self._evaluation(baseline, seed, scored_under, state_key, ticket_key),
-            state_key=state_key,
-            ticket_key=ticket_key,
-            source_state_key=source_key,
-        )
+    def rows(self, baseline: Baseline, seed: int) -> Iterator[Row]:
+        """Plan a baseline under one seed: alone under every condition, in sequence, or merged."""
+        suite = self.suite
+        if baseline.merge is not None:
+            yield from self._merged(baseline, suite.baseline(baseline.merge.of), seed)
+            return
+        for condition in suite.tasks:
+            others = suite.tasks if baseline.name in suite.transfer else (condition,)
+            yield from self._tuned(baseline.at_step(0), seed, condition, (), others)[1]
+        if suite.sequence and baseline.probe is None and METHODS[baseline.method].trains:
+            steps: tuple[Step, ...] = ()
+            for place, condition in enumerate(suite.sequence):
+                tuned = baseline.at_step(place)
+                steps, rows = self._tuned(tuned, seed, condition, steps, suite.sequence)
+                yield from rows
 
-    def _add(self, kind: Kind, condition: str, inputs: dict[str, Any], **fields: Any) -> str:
+    def _tuned(
+        self,
+        baseline: Baseline,
+        seed: int,
+        condition: str,
+        parents: tuple[Step, ...],
+        scored: Iterable[str],
+    ) -> tuple[tuple[Step, ...], list[Row]]:
+        """Plan a state that is tuned on one condition, and its rows; return its steps, itself the last."""
+        ticket = self._ticket(baseline, seed, condition, parents)
+        state_key, steps = None, parents
+        if METHODS[baseline.method].trains:
+            state_key = self._state(baseline, seed, condition, ticket, parents)
+            steps = (*parents, Step(baseline, condition, seed, state_key, ticket))
+        rows = [
+            Row(
+                baseline=baseline.name,
+                seed=seed,
+                condition=step_name([*(one.condition for one in parents), condition]),
+                scored_under=under,
+                evaluation_key=self._evaluation(
+                    baseline, seed, under, state_key=state_key, ticket=ticket, parents=parents
+                ),
+                state_key=state_key,
+                ticket_key=ticket.key,
+                source_state_key=ticket.source_state_key,
+                earlier=(*(one for step in parents for one in step.chain()), *ticket.others),
+            )
+            for under in scored
+        ]
+        return steps, rows
+
+    def _merged(self, baseline: Baseline, of: Baseline, seed: int) -> Iterator[Row]:
+        """Plan a merge: a state from the base for each task, and one model of them all."""
+        steps: tuple[Step, ...] = ()
+        for place, condition in enumerate(self.suite.joined):
+            tuned = of.at_step(place)
+            before = steps if tuned.ticket and tuned.ticket.in_sequence == "disjoint" else ()
+            ticket = self._ticket(tuned, seed, condition, (), before)
+            state_key = self._state(tuned, seed, condition, ticket, ())
+            steps = (*steps, Step(tuned, condition, seed, state_key, ticket))
+        for under in self.suite.joined:
+            yield Row(
+                baseline=baseline.name,
+                seed=seed,
+                condition=step_name(self.suite.joined),
+                scored_under=under,
+                evaluation_key=self._evaluation(baseline, seed, under, merged=steps),
+                state_key=None,
+                ticket_key=None,
+                source_state_key=None,
+                earlier=tuple(one for step in steps for one in step.chain()),
+            )
+
+    def _add(
+        self,
+        kind: Kind,
+        condition: str,
+        inputs: dict[str, Any],
+        *,
+        parents: tuple[Step, ...] = (),
+        **fields: Any,
+    ) -> str:
+        if parents and kind != "evaluation":  # what an evaluation scores is known by its state
+            inputs["parent"] = parents[-1].state_key
         key = key_of({"kind": kind, "numerics": NUMERICS, **inputs})
         if key not in self.works:
-            task = self.suite.tasks[condition]
-            work = Work(kind=kind, key=key, condition=condition, task=task, inputs=inputs, **fields)
-            self.works[key] = work
+            before = () if kind == "evaluation" else [one.condition for one in parents]
+            self.works[key] = Work(
+                kind=kind,
+                key=key,
+                condition=step_name([*before, condition]),
+                task=self.suite.tasks[condition],
+                inputs=inputs,
+                parents=parents,
+                **fields,
+            )
         return key
 
-    def _state(self, baseline: Baseline, seed: int, condition: str, ticket_key: str | None) -> str:
+    def _state(
+        self,
+        baseline: Baseline,
+        seed: int,
+        condition: str,
+        ticket: Selected,
+        parents: tuple[Step, ...],
+    ) -> str:
         # How often a run is saved does not change what it becomes; what came later stands in a key only where
         # it is used, so that what was made before it is found.
         later = {"data_share"} if baseline.train.data_share == 1 else set()
@@ -206,29 +352,83 @@ class _Planner:
             "text": self.texts[condition, "train"].inputs,
             "method": _method(baseline),
             "seed": seed,
-            "ticket": ticket_key,
+            "ticket": ticket.key,
             "workers": self.suite.resources.workers_per_run,
             "zero_stage": self.suite.resources.zero_stage,
         }
         return self._add(
-            "state", condition, inputs, baseline=baseline, seed=seed, ticket_key=ticket_key
+            "state",
+            condition,
+            inputs,
+            parents=parents,
+            baseline=baseline,
+            seed=seed,
+            ticket_key=ticket.key,
+            ticket_after=ticket.after,
         )
 
     def _ticket(
-        self, baseline: Baseline, seed: int, condition: str
-    ) -> tuple[str | None, str | None]:
+        self,
+        baseline: Baseline,
+        seed: int,
+        condition: str,
+        parents: tuple[Step, ...],
+        before: tuple[Step, ...] | None = None,
+    ) -> Selected:
+        """Plan the ticket of a baseline at one step.
+
+        Args:
+            baseline: As it is tuned at this step.
+            seed: Of the row.
+            condition: That is tuned on.
+            parents: The steps behind it.
+            before: Whose tickets a disjoint one has nothing in common with; the parents' as a rule.
+        """
         spec = baseline.ticket
         if spec is None:
-            return None, None
-        source = self.suite.baseline(spec.source) if spec.source else None
-        source_key = self._state(source, seed, condition, None) if source else None
+            return Selected()
+        before = parents if before is None else before
+        if spec.in_sequence == "shared" and parents:
+            return Selected(key=parents[0].ticket.key)
+        excluded = [one.ticket.key for one in before if one.ticket.key is not None]
+        excluded = excluded if spec.in_sequence == "disjoint" else []
+        source = self.suite.baseline(spec.source).at_step(len(parents)) if spec.source else None
+        others: tuple[Source, ...] = ()
+        if source is not None and spec.criterion == REST:
+            other = self._ticket(source, seed, condition, parents)
+            others, source = tuple(other.chain(f" of {source.name}")), None
+            excluded += [other.key] if other.key is not None else []
+        source_key = self._state(source, seed, condition, Selected(), parents) if source else None
+        key = self._select(
+            baseline,
+            spec,
+            seed,
+            condition,
+            parents=parents,
+            excluded=tuple(dict.fromkeys(excluded)),
+            state_key=source_key,
+            state_baseline=source,
+        )
+        return Selected(key, source_key, len(parents), others)
+
+    def _select(
+        self,
+        baseline: Baseline,
+        spec: TicketSpec,
+        seed: int,
+        condition: str,
+        *,
+        excluded: tuple[str, ...],
+        state_key: str | None,
+        **fields: Any,
+    ) -> str:
         inputs: dict[str, Any] = {
             "base": self.model.digest,
             "criterion": spec.criterion,
             "scope": spec.scope,
             "k": spec.k,
             "alpha": spec.alpha,
-            "state": source_key,
+            "state": state_key,
             "precision": baseline.train.precision,
             "text": self.texts[condition, "train"].inputs,
             "max_seq_length": baseline.train.max_seq_length,
@@ -237,31 +437,37 @@ class _Planner:
             inputs["sparsity"] = spec.sparsity
         if "seed" in criterion_needs(spec.criterion):
             inputs["seed"] = seed
-        key = self._add(
+        if excluded:
+            inputs["exclude"] = sorted(excluded)
+        return self._add(
             "ticket",
             condition,
             inputs,
             baseline=baseline,
             seed=seed,
-            state_key=source_key,
-            state_baseline=source,
+            state_key=state_key,
+            excluded=excluded,
+            **fields,
         )
-        return source_key, key
 
     def _evaluation(
         self,
         baseline: Baseline,
         seed: int,
         condition: str,
-        state_key: str | None,
-        ticket_key: str | None,
+        *,
+        state_key: str | None = None,
+        ticket: Selected | None = None,
+        parents: tuple[Step, ...] = (),
+        merged: tuple[Step, ...] = (),
     ) -> str:
+        ticket = ticket or Selected()
         evaluate, probe = self.suite.evaluate, baseline.probe
         inputs = {
             "base": self.model.digest,
             "method": _method(baseline),
             "state": state_key,
-            "ticket": ticket_key,
+            "ticket": ticket.key,
             "text": self.texts[condition, evaluate.split].inputs,
             "evaluate": evaluate.model_dump(mode="json"),
             "sacrebleu": sacrebleu.__version__,
@@ -271,14 +477,20 @@ class _Planner:
             inputs["documents"] = documents
         if probe is not None:
             inputs["probe"] = {**probe.model_dump(mode="json", exclude={"of"}), "seed": seed}
+        if baseline.merge is not None:
+            inputs["merge"] = baseline.merge.model_dump(mode="json", exclude={"of"})
+            inputs["states"] = [step.state_key for step in merged]
         return self._add(
             "evaluation",
             condition,
             inputs,
+            parents=parents,
             baseline=baseline,
             seed=seed,
             state_key=state_key,
-            ticket_key=ticket_key,
+            ticket_key=ticket.key,
+            ticket_after=ticket.after,
+            merged=merged,
         )
 
 
@@ -318,9 +530,10 @@ Texts = dict[tuple[TaskSpec, Split], Text]
 
 def _method(baseline: Baseline) -> dict[str, Any]:
     method = build_method(baseline.method, baseline.hyperparameters)
+    given = hyperparameters(method).items()
     return {
         "name": baseline.method,
-        **hyperparameters(method),
+        **{name: value for name, value in given if name not in LATER or value is not None},
         "precision": baseline.train.precision,
     }
 
@@ -338,14 +551,17 @@ def make_plan(suite: Suite, model: ModelReference, *, texts: Texts | None = None
         DataError: If a split cannot be read.
     """
     planner = _Planner(suite, model, {} if texts is None else texts)
-    rows = tuple(
-        planner.row(baseline, seed, condition, scored_under)
-        for condition in suite.tasks
+    planned = [
+        row
         for seed in suite.seeds
         for baseline in suite.baselines
-        for scored_under in suite.tasks
-        if scored_under == condition or baseline.name in suite.transfer
-    )
+        for row in planner.rows(baseline, seed)
+    ]
+    # By condition first, as a leaderboard has them; the first step of a sequence stands there already.
+    names = dict.fromkeys([*suite.tasks, *step_names(suite.sequence), step_name(suite.joined)])
+    order = {name: place for place, name in enumerate(names)}
+    planned.sort(key=lambda row: order[row.condition])
+    rows = {(row.condition, row.seed, row.baseline, row.scored_under): row for row in planned}
     setting = Setting(
         suite=suite.name,
         model=model,
@@ -355,4 +571,4 @@ def make_plan(suite: Suite, model: ModelReference, *, texts: Texts | None = None
         device_price_per_hour=suite.resources.price_per_device_hour,
         pack=suite.resources.pack,
     )
-    return Plan(suite, setting, rows, planner.works, planner.data())
+    return Plan(suite, setting, tuple(rows.values()), planner.works, planner.data())

@@ -6,7 +6,7 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from ksl_bench.config import Baseline
 from ksl_bench.errors import KslBenchError, MethodError
-from ksl_bench.lottery.entries import criterion_needs, kept_entries
+from ksl_bench.lottery.entries import ENTRY_CRITERIA, criterion_needs, kept_entries
 from ksl_bench.lottery.published import PIECES, TICKETS, is_llama_tokenizer
 from ksl_bench.methods import METHODS
 from ksl_bench.methods.scope import TOKEN_SCOPES, find_scope, linear_layers
@@ -30,8 +30,10 @@ def check_model(plan: Plan) -> None:
         if room is not None and METHODS[one.method].trains and one.train.max_seq_length > room
     ]
     for one in plan.suite.baselines:
-        problems += [f"baselines.{one.name}.{text}" for text in _check_scopes(one, model)]
-        problems += [f"baselines.{one.name}.{text}" for text in _check_tokens(one, plan, tokenizer)]
+        steps = [one.at_step(step) for step in range(max(1, len(one.by_step)))]
+        texts = [text for step in steps for text in _check_scopes(step, model)]
+        texts += [text for step in steps for text in _check_tokens(step, plan, tokenizer)]
+        problems += [f"baselines.{one.name}.{text}" for text in dict.fromkeys(texts)]
     if problems:
         raise KslBenchError(problems)
 
@@ -47,7 +49,7 @@ def _check_scopes(baseline: Baseline, model: PreTrainedModel) -> list[str]:
     if ticket is None:
         return []
     try:
-        if ticket.sparsity is not None:
+        if ticket.criterion in ENTRY_CRITERIA:
             return _check_sparsity(ticket.sparsity, model)
         rows = find_scope(model, ticket.scope).size
     except MethodError as error:
@@ -58,9 +60,9 @@ def _check_scopes(baseline: Baseline, model: PreTrainedModel) -> list[str]:
     return []
 
 
-def _check_sparsity(sparsity: float, model: PreTrainedModel) -> list[str]:
+def _check_sparsity(sparsity: float | None, model: PreTrainedModel) -> list[str]:
     sizes = [one.weight.numel() for one in linear_layers(model).values()]
-    if kept_entries(sizes, sparsity):
+    if sparsity is None or kept_entries(sizes, sparsity):
         return []
     return [f"ticket.sparsity: {sparsity:g} keeps none of the {sum(sizes):,} entries of this model"]
 

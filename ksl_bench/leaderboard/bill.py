@@ -9,6 +9,7 @@ from typing import Any
 Row = dict[str, Any]
 
 _MEANS = ("selection_seconds", "train_seconds", "evaluate_seconds", "device_hours", "money")
+_STEP_MEANS = ("selection_seconds", "train_seconds")
 _RATES = ("train_tokens_per_second", "generated_tokens_per_second")
 
 
@@ -20,12 +21,15 @@ def bill(done: Sequence[Mapping[str, Any]], search: Mapping[str, Any] | None) ->
         search: What it took to choose the row's fields; paid once, whatever the number of seeds.
 
     Returns:
-        None where nothing is finished. `total_device_hours` has the search with it.
+        None where nothing is finished. `total_device_hours` has the search with it, and earlier steps of a
+        sequence, which `earlier` names.
     """
     if not done:
         return None
     costs = [one["cost"] for one in done]
     total: Row = {name: _mean([cost[name] for cost in costs]) for name in _MEANS}
+    total["earlier_seconds"] = mean(cost.get("earlier_seconds", 0.0) for cost in costs)
+    total["earlier"] = _steps([cost.get("earlier", []) for cost in costs])
     total |= {name: _mean([cost.get(name) for cost in costs]) for name in _RATES}
     total["search_device_hours"] = search["device_hours"] if search else 0.0
     total["total_device_hours"] = total["device_hours"] + total["search_device_hours"]
@@ -37,6 +41,17 @@ def bill(done: Sequence[Mapping[str, Any]], search: Mapping[str, Any] | None) ->
     total["peak_reserved_bytes"] = max(_peak(cost, "reserved") or 0 for cost in costs) or None
     total["state_bytes"] = max(cost["state_bytes"] for cost in costs)
     return total
+
+
+def _steps(earlier: Sequence[Sequence[Row]]) -> list[Row]:
+    """Return the means of each earlier step, or merged state."""
+    return [
+        {
+            "step": same[0]["step"],
+            **{name: mean(one[name] for one in same) for name in _STEP_MEANS},
+        }
+        for same in zip(*earlier, strict=True)
+    ]
 
 
 def _mean(values: Sequence[Any]) -> float | None:

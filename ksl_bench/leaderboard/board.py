@@ -10,6 +10,7 @@ from ksl_bench.config import VerdictSpec
 from ksl_bench.errors import StorageError
 from ksl_bench.leaderboard.bill import add_cost_over_full
 from ksl_bench.leaderboard.gains import Systems, add_gains, add_recovery
+from ksl_bench.leaderboard.keeping import judge_sequences
 from ksl_bench.leaderboard.questions import judge
 from ksl_bench.leaderboard.ranking import Ranked, Terms, rank_rows, terms_of
 from ksl_bench.leaderboard.rows import Place, Row, add_groups, add_scores, is_fixed, make_row
@@ -21,6 +22,7 @@ from ksl_bench.leaderboard.runs import (
     read_runs,
     systems_of,
 )
+from ksl_bench.leaderboard.sequence import add_measures, kept_systems, sequence_places
 from ksl_bench.leaderboard.verdicts import Verdict
 from ksl_bench.registry import unknown
 from ksl_bench.significance.resampling import System
@@ -87,6 +89,7 @@ def task_of(plan: Mapping[str, Any], condition: str) -> str:
 def read_conditions(store: Store, plan: Mapping[str, Any]) -> Iterator[Scored]:
     """Read a plan's results, one condition after another: all resamples at once would fill the memory."""
     recipes = {one["name"]: one for one in plan["suite"]["baselines"]}
+    steps = sequence_places(plan)
     placed: dict[str, dict[Place, list[Run]]] = {}
     for row, run in zip(plan["rows"], read_runs(store, plan["rows"]), strict=True):
         place = row["condition"], row["baseline"], row["scored_under"]
@@ -94,7 +97,7 @@ def read_conditions(store: Store, plan: Mapping[str, Any]) -> Iterator[Scored]:
     for condition, here in placed.items():
         runs = [run for some in here.values() for run in some]
         read_resamples(store, runs)
-        yield _scored(condition, here, recipes, task=task_of(plan, condition))
+        yield _scored(condition, here, recipes, steps, task=task_of(plan, condition))
         for run in runs:
             run.resamples = run.group_resamples = {}
 
@@ -103,6 +106,7 @@ def _scored(
     condition: str,
     here: Mapping[Place, Sequence[Run]],
     recipes: Mapping[str, Mapping[str, Any]],
+    steps: Mapping[Place, Row],
     *,
     task: str,
 ) -> Scored:
@@ -110,6 +114,7 @@ def _scored(
     for place, runs in here.items():
         recipe = recipes[place[1]]
         row, done = make_row(recipe, place, runs, task=task), [run for run in runs if run.finished]
+        row["sequence"] = dict(steps[place]) if place in steps else None
         systems = systems_of(done, fixed=is_fixed(recipe, runs)) if done else None
         terms, groups = None, {}
         if systems is not None and done[0].result is not None:
@@ -135,6 +140,8 @@ def read_board(store: Store, suite: str) -> Board:
     made: dict[Place, Row] = {}
     rankings: dict[str, list[Ranked]] = {}
     verdicts: list[Verdict] = []
+    cells: dict[Place, Systems] = {}
+    in_sequence = bool(sequence_places(plan))
     for one in read_conditions(store, plan):
         add_gains(one.rows, one.systems, margin=spec.margin)
         rankings[one.condition] = rank_rows(one.rows, one.terms, one.systems, rule=spec.rule)
@@ -144,6 +151,8 @@ def read_board(store: Store, suite: str) -> Board:
             mine = [verdict for verdict in said if verdict.baseline == row["baseline"] and home]
             row["verdicts"] = [verdict.as_dict() for verdict in mine]
             made[place] = row
+        if in_sequence:
+            cells |= _cells(one)
         verdicts += said
     order = dict.fromkeys(
         (row["condition"], row["baseline"], row["scored_under"]) for row in plan["rows"]
@@ -151,7 +160,25 @@ def read_board(store: Store, suite: str) -> Board:
     rows = [made[place] for place in order]
     add_recovery(rows, margin=spec.margin)
     add_cost_over_full(rows)
+    judged = judge_sequences(rows, add_measures(rows, cells), spec)
+    for row in rows:
+        row["verdicts"] += [verdict.as_dict() for verdict in judged if _speaks_of(verdict, row)]
+    verdicts += judged
     return Board(suite, plan, rows, rankings, verdicts)
+
+
+def _cells(scored: Scored) -> Iterator[tuple[Place, Systems]]:
+    """Yield what a sequence is measured by, of the rows that have it."""
+    for place, row, systems in zip(scored.places, scored.rows, scored.systems, strict=True):
+        kept = kept_systems(row, systems)
+        if kept is not None:
+            yield place, kept
+
+
+def _speaks_of(verdict: Verdict, row: Row) -> bool:
+    """Tell whether a verdict on a sequence stands with a row: that of its last task, after its last step."""
+    last = row["sequence"] is not None and row["scored_under"] == row["sequence"]["tasks"][-1]
+    return last and (row["baseline"], row["condition"]) == (verdict.baseline, verdict.condition)
 
 
 def read_leaderboard(store: Store, suite: str) -> list[Row]:

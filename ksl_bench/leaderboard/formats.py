@@ -15,6 +15,7 @@ from ksl_bench.leaderboard.board import Board
 from ksl_bench.leaderboard.gains import headline
 from ksl_bench.leaderboard.ranking import notes
 from ksl_bench.leaderboard.rows import Row
+from ksl_bench.leaderboard.steps import NOTE
 from ksl_bench.leaderboard.tables import FORMS, Section, sections
 from ksl_bench.leaderboard.verdicts import Verdict, unit
 from ksl_bench.registry import Registry
@@ -69,6 +70,7 @@ def caption(board: Board) -> str:
         f"gain: over the base, {gained}. rank: {where}, "
         f"shared unless chance is ruled out over all pairs (Holm).{smallest}{share} train s: with the "
         "tuning that a ticket was found in. MiB: peak memory of a worker."
+        f"{' ' + NOTE if any(row.get('sequence') for row in rows) else ''}"
     )
 
 
@@ -150,7 +152,7 @@ def remarks(board: Board) -> list[str]:
 
 def told_verdicts(board: Board, *, every: bool = False) -> Iterator[tuple[str, list[Verdict]]]:
     """Yield the verdicts by condition; those on the raw output only where that was asked for."""
-    for condition in board.rankings:
+    for condition in dict.fromkeys([*board.rankings, *(one.condition for one in board.verdicts)]):
         here = [one for one in board.verdicts if one.condition == condition]
         kept = [one for one in here if every or one.rule == board.spec.rule or _raw_alone(one)]
         if kept:

@@ -114,9 +114,11 @@ def add_recovery(rows: Sequence[Row], *, margin: float) -> None:
 
 
 def _whole(row: Row, home: Mapping[tuple[str, str], Row]) -> Row | None:
-    """Return the row whose gain a probe or a transfer keeps a share of."""
+    """Return the row whose gain a probe, a transfer, a merge or a step of a sequence keeps a share of."""
     if row["probe"] is not None:
         return home.get((row["probe"]["of"], row["condition"]))
+    if row.get("merge") is not None:
+        return home.get((row["merge"]["of"], row["scored_under"]))
     if row["scored_under"] != row["condition"]:
         return home.get((row["baseline"], row["scored_under"]))
     return None

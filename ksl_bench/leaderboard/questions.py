@@ -250,6 +250,7 @@ def _transfer(board: Compared) -> Iterator[Verdict]:
     for place, row in enumerate(board.rows):
         there = home.get(row["baseline"])
         moved = row["condition"] != board.condition and board.systems[place] is not None
+        moved = moved and row.get("sequence") is None
         if not moved or there is None:
             continue
         (gap,) = board.compare([(place, there)], rule)

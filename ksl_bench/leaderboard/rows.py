@@ -9,6 +9,7 @@ from typing import Any
 from ksl_bench.leaderboard.bill import bill
 from ksl_bench.leaderboard.gains import Systems, told
 from ksl_bench.leaderboard.runs import Group, Run
+from ksl_bench.lottery.entries import ENTRY_CRITERIA
 from ksl_bench.significance.intervals import mean_intervals
 from ksl_bench.significance.resampling import System
 
@@ -29,14 +30,16 @@ def make_row(recipe: Mapping[str, Any], place: Place, runs: Sequence[Run], *, ta
     done = [run.result for run in runs if run.finished and run.result is not None]
     unfinished = [run for run in runs if not run.finished]
     ticket = recipe.get("ticket") or {}
-    picks_rows = bool(ticket) and ticket.get("sparsity") is None
+    picks_rows = bool(ticket) and ticket.get("criterion") not in ENTRY_CRITERIA
     trainable = done[0]["parameters"]["trainable"] if done else None
     return {
         "baseline": recipe["name"],
         "condition": place[0],
         "scored_under": place[2],
         "task": task,
+        "sequence": None,
         "probe": recipe.get("probe"),
+        "merge": recipe.get("merge"),
         "method": recipe["method"],
         "criterion": ticket.get("criterion"),
         "k": ticket.get("k"),

@@ -53,6 +53,12 @@ class Run:
         return self.status == "finished"
 
     def _blame(self, store: Store, row: Mapping[str, Any]) -> None:
+        for kind, key, what in row.get("earlier", ()):
+            record = store.record(kind, key)
+            if record is not None and record["status"] != "finished":
+                self.status = "skipped"
+                self.reason = f"{what} is {record['status']}: {record['reason']}"
+                return
         for kind, field in _CHAIN:
             record = store.record(kind, row[field]) if row[field] else None
             if record is None or record["status"] == "finished":

@@ -1,4 +1,4 @@
-"""What the tables of a leaderboard hold: a section a condition, then probes, then transfers."""
+"""What the tables of a leaderboard hold: a section a condition, probes, a sequence, transfers."""
 
 from __future__ import annotations
 
@@ -7,8 +7,9 @@ from dataclasses import dataclass
 from typing import Literal
 
 from ksl_bench.leaderboard.gains import Row, headline, readings_of, shown_rules
+from ksl_bench.leaderboard.numbers import Show, shown
+from ksl_bench.leaderboard.steps import StepLine, step_columns, step_lines
 
-Show = Literal["interval", "half_width"]
 Kind = Literal["result", "probe", "transfer"]
 
 NAMES = {"first_line": "first\nline", "likelihood": "likeli-\nhood"}
@@ -51,7 +52,7 @@ class Line:
             width = len(columns_of(self.kind, row))
             return [*names, row["status"], *[""] * (width - len(names) - 1)]
         metric, rules = headline(row), shown_rules(row)
-        scores = [_score(row["scores"][rule][metric], show) for rule in rules]
+        scores = [shown(row["scores"][rule][metric], show) for rule in rules]
         eos = _percent(row["eos_rate"])
         if self.kind != "result":
             kept = row["recovery"] or {}
@@ -78,7 +79,7 @@ class Section:
 
     title: str
     columns: Sequence[str]
-    lines: list[Line]
+    lines: Sequence[Line | StepLine]
 
 
 def sections(rows: Sequence[Row]) -> Iterator[Section]:
@@ -93,7 +94,14 @@ def sections(rows: Sequence[Row]) -> Iterator[Section]:
             yield Section(name, columns_of("result", plain[0].row), plain)
         if probes:
             yield Section(f"{name}, probes", columns_of("probe", probes[0].row), probes)
-    moved = [Line("transfer", row) for row in rows if row["condition"] != row["scored_under"]]
+    moved = [
+        Line("transfer", row)
+        for row in rows
+        if row["condition"] != row["scored_under"] and row.get("sequence") is None
+    ]
+    steps = list(step_lines(rows))
+    if steps:
+        yield Section(", sequence", step_columns(steps), steps)
     if moved:
         yield Section(", transfer", columns_of("transfer", moved[0].row), moved)
 
@@ -123,18 +131,12 @@ def human_count(count: float) -> str:
     raise AssertionError("unreachable")
 
 
-def _score(score: Row, show: Show) -> str:
-    if show == "interval":
-        return f"{score['value']:.1f} [{score['low']:.1f}, {score['high']:.1f}]"
-    return f"{score['value']:.1f}±{(score['high'] - score['low']) / 2:.1f}"
-
-
 def _gain(row: Row, rule: str, metric: str, show: Show) -> str:
     if row["gains"] is None or rule not in row["gains"]:
         return ""
     gain = row["gains"][rule][metric]
     if show == "interval":
-        return f"{gain['value']:.1f} [{gain['low']:.1f}, {gain['high']:.1f}]"
+        return shown(gain, show)
     return f"{gain['value']:.1f}"
 
 

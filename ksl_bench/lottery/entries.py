@@ -25,6 +25,9 @@ Weights = Mapping[str, Tensor]
 
 _LOW_BITS = 16
 
+REST = "rest"
+"""The criterion that takes all entries that another mask, or earlier steps, leave."""
+
 
 @dataclass(frozen=True, slots=True)
 class EntryEvidence:
@@ -61,13 +64,22 @@ def by_chance(evidence: EntryEvidence, name: str) -> Tensor:
     return torch.rand(evidence.shapes[name], generator=draw)
 
 
+def alike(evidence: EntryEvidence, name: str) -> Tensor:
+    """Give every entry the same size: where all that are left are kept, there is no order."""
+    return torch.ones(evidence.shapes[name])
+
+
 def kept_entries(sizes: Iterable[int], sparsity: float) -> int:
     """Return how many entries a mask keeps, of weights of so many entries each."""
     return round((1.0 - sparsity) * sum(sizes))
 
 
 def pick_entries(
-    criterion: EntryCriterion, evidence: EntryEvidence, *, sparsity: float
+    criterion: EntryCriterion,
+    evidence: EntryEvidence,
+    *,
+    sparsity: float | None,
+    excluded: Weights | None = None,
 ) -> dict[str, Tensor]:
     """Keep the largest entries of all weights together.
 
@@ -77,29 +89,41 @@ def pick_entries(
     Args:
         criterion: Gives each entry a size.
         evidence: What it looks at.
-        sparsity: Share of all entries that is left alone, in (0, 1).
+        sparsity: Share of all entries, the excluded ones among them, that is left alone, in (0, 1); None
+            keeps all that are not excluded.
+        excluded: By weight, places in the flat weight that may not be kept, int64.
 
     Returns:
         By weight, in the order of the model, the kept places in the flat weight, int64, rising; weights of
         which nothing is kept are left out.
 
     Raises:
-        TicketError: If nothing would be kept, or fewer entries moved than are to be kept.
+        TicketError: If nothing would be kept, or fewer entries moved, or are left, than are to be kept.
     """
     names = list(evidence.shapes)
     sizes = [torch.Size(shape).numel() for shape in evidence.shapes.values()]
-    keep = kept_entries(sizes, sparsity)
+    excluded = excluded or {}
+    left = sum(sizes) - sum(map(len, excluded.values()))
+    keep = left if sparsity is None else kept_entries(sizes, sparsity)
     if keep < 1:
-        raise TicketError(f"sparsity={sparsity:g} keeps none of {sum(sizes):,} entries")
+        asked = "all that is left" if sparsity is None else f"sparsity={sparsity:g}"
+        raise TicketError(f"{asked} keeps none of {sum(sizes):,} entries")
+    if keep > left:
+        raise TicketError(
+            f"sparsity={sparsity:g} keeps {keep:,} entries, but earlier masks leave {left:,}"
+        )
 
     def bits(name: str) -> Tensor:
         # Of floats that are not negative the bits rise as the values do.
         flat = criterion.magnitude(evidence, name).to("cpu", torch.float32).flatten()
         if not flat.isfinite().all():
             raise TicketError(f"the change of {name} is not finite")
-        return flat.contiguous().view(torch.int32)
+        found = flat.contiguous().view(torch.int32)
+        if name in excluded:  # below all that are not
+            found = found.index_fill(0, excluded[name], -1)
+        return found
 
-    high = _counts(bits(name) >> _LOW_BITS for name in names)
+    high = _counts(one[one >= 0] >> _LOW_BITS for one in map(bits, names))
     top, above = _bin_that_reaches(high, keep)
     low = _counts(one[one >> _LOW_BITS == top] & ((1 << _LOW_BITS) - 1) for one in map(bits, names))
     bottom, inside = _bin_that_reaches(low, keep - above)
@@ -145,6 +169,11 @@ ENTRY_CRITERIA: Registry[EntryCriterion] = Registry(
             "single entries of attention and MLP weights that tuning moved furthest (LoTA); give sparsity",
             by_magnitude,
             needs=frozenset({"tuned"}),
+        ),
+        REST: EntryCriterion(
+            "complement: all entries of the same weights that another mask, or earlier steps, leave",
+            alike,
+            needs=frozenset(),
         ),
         "random_entries": EntryCriterion(
             "control: as many single entries of the same weights, drawn at random",

@@ -5,6 +5,7 @@ Shapes: V rows (vocabulary).
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
@@ -45,13 +46,20 @@ class Selection:
     tests: Tests | None
 
 
-def select(criterion: Criterion, evidence: Evidence, *, alpha: float | None = None) -> Selection:
+def select(
+    criterion: Criterion,
+    evidence: Evidence,
+    *,
+    alpha: float | None = None,
+    excluded: Sequence[int] = (),
+) -> Selection:
     """Cut a criterion's order at the evidence's k, or at the rows whose p-value is below alpha.
 
     Args:
         criterion: Orders the eligible rows.
         evidence: What it looks at, with how many rows are asked for.
         alpha: Bound of the p-value, for a criterion that has p-values.
+        excluded: Rows that are passed over.
 
     Returns:
         The rows, with what is known of each; all eligible ones where neither k nor alpha is given.
@@ -62,6 +70,8 @@ def select(criterion: Criterion, evidence: Evidence, *, alpha: float | None = No
     """
     try:
         order = criterion.rank(evidence)
+        if excluded:
+            order = order[~torch.isin(order, torch.tensor(excluded))]
         if alpha is not None:
             chosen = _below(order, criterion, evidence, alpha)
         elif evidence.k is not None:

@@ -64,6 +64,17 @@ class AnyPeft:
         prefix = self.peft_type == "PREFIX_TUNING"
         return PrefixTuning.no_gradient_checkpointing if prefix else None
 
+    @property
+    def no_merge(self) -> str | None:
+        """Return why the adapter cannot be folded into the base model, None where it can."""
+        from peft.mapping import PEFT_TYPE_TO_TUNER_MAPPING
+        from peft.tuners.tuners_utils import BaseTuner
+
+        tuner = PEFT_TYPE_TO_TUNER_MAPPING.get(self.peft_type)
+        if isinstance(tuner, type) and issubclass(tuner, BaseTuner):
+            return None
+        return f"what {self.peft_type} trains is no part of any weight"
+
     def config(self) -> Any:
         """Return PEFT's configuration.
 

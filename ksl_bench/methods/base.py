@@ -42,6 +42,11 @@ class Method(Protocol):
         """Return why gradient checkpointing cannot be used, None where it can."""
         ...
 
+    @property
+    def no_merge(self) -> str | None:
+        """Return why what was trained cannot be folded into the base model, None where it can."""
+        ...
+
     def attach(self, model: PreTrainedModel, *, ticket: AnyTicket | None, seed: int) -> nn.Module:
         """Freeze the model, and add or open what trains.
 

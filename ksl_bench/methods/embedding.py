@@ -29,6 +29,7 @@ class EmbeddingTuning:
     needs_ticket: ClassVar[bool] = False
     trains: ClassVar[bool] = True
     no_gradient_checkpointing: ClassVar[str | None] = None
+    no_merge: ClassVar[str | None] = None
 
     def attach(self, model: PreTrainedModel, *, ticket: AnyTicket | None, seed: int) -> nn.Module:
         """Open the scope's weights; a tied one is given a matrix of its own first, by default."""

@@ -19,6 +19,7 @@ class Untuned:
     needs_ticket: ClassVar[bool] = False
     trains: ClassVar[bool] = False
     no_gradient_checkpointing: ClassVar[str | None] = None
+    no_merge: ClassVar[str | None] = None
 
     def attach(self, model: PreTrainedModel, *, ticket: AnyTicket | None, seed: int) -> nn.Module:
         """Freeze everything."""
@@ -38,6 +39,7 @@ class FullFineTuning:
     needs_ticket: ClassVar[bool] = False
     trains: ClassVar[bool] = True
     no_gradient_checkpointing: ClassVar[str | None] = None
+    no_merge: ClassVar[str | None] = None
 
     def attach(self, model: PreTrainedModel, *, ticket: AnyTicket | None, seed: int) -> nn.Module:
         """Open everything."""

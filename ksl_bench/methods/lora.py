@@ -7,11 +7,12 @@ from __future__ import annotations
 
 from typing import Annotated, ClassVar
 
-from pydantic import Field
+from pydantic import Field, model_validator
 from pydantic.dataclasses import dataclass
 from torch import nn
 from transformers import PreTrainedModel
 
+from ksl_bench.errors import MethodError
 from ksl_bench.lottery.mask import AnyTicket
 from ksl_bench.methods.base import STRICT
 from ksl_bench.methods.peft_model import attach_peft
@@ -26,10 +27,19 @@ class Lora:
     lora_dropout: Annotated[float, Field(ge=0, lt=1)] = 0.0
     target_modules: tuple[str, ...] | None = None
     """Names of the adapted modules; PEFT's choice for the architecture where none are given."""
+    layer_part: tuple[Annotated[int, Field(ge=0)], Annotated[int, Field(ge=1)]] | None = None
+    """`[i, n]`: adapt every n-th layer only, from layer i on; [0, 2] and [1, 2] share no layer."""
 
     needs_ticket: ClassVar[bool] = False
     trains: ClassVar[bool] = True
     no_gradient_checkpointing: ClassVar[str | None] = None
+    no_merge: ClassVar[str | None] = None
+
+    @model_validator(mode="after")
+    def _one_of_the_parts(self) -> Lora:
+        if self.layer_part is not None and self.layer_part[0] >= self.layer_part[1]:
+            raise ValueError(f"layer_part must be [i, n] with i < n, got {list(self.layer_part)}")
+        return self
 
     def attach(self, model: PreTrainedModel, *, ticket: AnyTicket | None, seed: int) -> nn.Module:
         """Wrap the model in PEFT's LoRA."""
@@ -40,9 +50,26 @@ class Lora:
             lora_alpha=self.lora_alpha,
             lora_dropout=self.lora_dropout,
             target_modules=list(self.target_modules) if self.target_modules else None,
+            layers_to_transform=self._layers(model),
             task_type="CAUSAL_LM",
         )
         return attach_peft(model, config, seed=seed)
+
+    def _layers(self, model: PreTrainedModel) -> list[int] | None:
+        """Return the numbers of the layers to adapt, None for all.
+
+        Raises:
+            MethodError: If the model has too few for there to be one.
+        """
+        if self.layer_part is None:
+            return None
+        first, parts = self.layer_part
+        layers = int(model.config.get_text_config().num_hidden_layers)
+        if first >= layers:
+            raise MethodError(
+                f"layer_part {[first, parts]} adapts no layer: the model has {layers}"
+            )
+        return list(range(first, layers, parts))
 
     def merge(self, model: nn.Module) -> PreTrainedModel | None:
         """Add B A to the target weights."""

@@ -99,6 +99,7 @@ class LotteryTicketAdaptation:
     needs_ticket: ClassVar[bool] = True
     trains: ClassVar[bool] = True
     no_gradient_checkpointing: ClassVar[str | None] = None
+    no_merge: ClassVar[str | None] = None
 
     def attach(self, model: PreTrainedModel, *, ticket: AnyTicket | None, seed: int) -> nn.Module:
         """Wrap the linear maps that hold entries of the mask.

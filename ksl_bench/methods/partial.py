@@ -163,6 +163,7 @@ class PartialTuning:
     needs_ticket: ClassVar[bool] = True
     trains: ClassVar[bool] = True
     no_gradient_checkpointing: ClassVar[str | None] = None
+    no_merge: ClassVar[str | None] = None
 
     def attach(self, model: PreTrainedModel, *, ticket: AnyTicket | None, seed: int) -> nn.Module:
         """Wrap the weights that hold rows of the ticket, and a tied twin if both sides are to change."""
@@ -208,6 +209,7 @@ class PartialTransfer:
     needs_ticket: ClassVar[bool] = True
     trains: ClassVar[bool] = False
     no_gradient_checkpointing: ClassVar[str | None] = None
+    no_merge: ClassVar[str | None] = None
 
     def attach(self, model: PreTrainedModel, *, ticket: AnyTicket | None, seed: int) -> nn.Module:
         """Write the ticket's values over the rows of the base.

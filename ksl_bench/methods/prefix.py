@@ -32,6 +32,7 @@ class PrefixTuning:
     no_gradient_checkpointing: ClassVar[str | None] = (
         "PEFT's prefix tuning passes its keys and values as a cache, which gradient checkpointing drops"
     )
+    no_merge: ClassVar[str | None] = "keys and values of virtual tokens are no part of any weight"
 
     def attach(self, model: PreTrainedModel, *, ticket: AnyTicket | None, seed: int) -> nn.Module:
         """Wrap the model in PEFT's prefix tuning."""

@@ -7,6 +7,7 @@ from typing import Any
 
 from ksl_bench.leaderboard import Board
 from ksl_bench.leaderboard.gains import headline, readings_of, shown_rules
+from ksl_bench.leaderboard.steps import StepLine
 from ksl_bench.leaderboard.tables import Line as Place
 from ksl_bench.leaderboard.tables import Section, human_count, rank_text, sections
 from ksl_bench.leaderboard.verdicts import Verdict, unit
@@ -38,11 +39,39 @@ def result_tables(board: Board, anchors: Anchors) -> Iterator[Table]:
         title = section.title.removeprefix(", ") if several else ""
         caption = f"Results: {title}" if title else "Results"
         kind = section.lines[0].kind
+        if kind == "sequence":
+            yield _sequence_table(board, section, caption)
+            continue
         make = _result if kind == "result" else _kept
         columns = _result_columns(board) if kind == "result" else _kept_columns(board, section)
         if not all(line.finished for line in section.lines):
             columns.append(Column("status"))
-        yield Table(caption, columns, [make(line, anchors, len(columns)) for line in section.lines])
+        lines = [line for line in section.lines if isinstance(line, Place)]
+        yield Table(caption, columns, [make(line, anchors, len(columns)) for line in lines])
+
+
+def _sequence_table(board: Board, section: Section, caption: str) -> Table:
+    """Return the table of a sequence: a line a step, the score on every task."""
+    points, rule = _points(board), board.spec.rule
+    lines = [line for line in section.lines if isinstance(line, StepLine)]
+    columns = [
+        Column("baseline"),
+        Column("after", "the task that was tuned on last"),
+        *(Column(f"{task} {points}", "scored on that task") for task in lines[0].tasks),
+        Column("mean", "over the tasks"),
+        Column("forgetting", "the best earlier score less the last, mean over the earlier tasks"),
+        Column("backward transfer", "the last score less that right after the task, mean"),
+        Column("over alone", "mean less that of states tuned on each task alone"),
+    ]
+    made = []
+    for line in lines:
+        names = [Cell(one, one) for one in (line.row["baseline"], line.after)]
+        numbers = [
+            *(interval(one) for one in line.scores(rule)),
+            *(interval(one, sign=place > 0) for place, one in enumerate(line.measures(rule))),
+        ]
+        made.append(Line([*names, *numbers], line.finished))
+    return Table(f"{caption}, {WHERE.get(rule, rule)}", columns, made)
 
 
 def _points(board: Board) -> str:

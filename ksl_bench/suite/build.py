@@ -17,16 +17,20 @@ from ksl_bench.suite.checks import check_suite
 from ksl_bench.suite.files import find_file, read_yaml
 from ksl_bench.suite.layers import (
     assign,
-    join_probe,
+    join_derived,
     join_recipes,
     keep_one_length,
     parse_set,
 )
 from ksl_bench.suite.problems import problem_lines
+from ksl_bench.suite.steps import as_step, step_entries
 from ksl_bench.suite.winners import Stored, stale_choices
 from ksl_bench.tasks.readings import READINGS
 
-_RECIPE_FIELDS = ("name", "description", "source", "method", "ticket", "train", "probe", "search")
+_RECIPE_FIELDS = (
+    *("name", "description", "source", "method", "ticket"),
+    *("train", "probe", "merge", "by_step", "search"),
+)
 
 
 def load_suite(
@@ -73,12 +77,12 @@ def build_suite(
             assign(content, entries, forced, path, value, stored)
         except ConfigError as error:
             problems += error.problems
-    entries = {name: join_probe(name, one, entries, problems) for name, one in entries.items()}
+    entries = {name: join_derived(name, one, entries, problems) for name, one in entries.items()}
     baselines = []
     for entry in entries.values():
         train = {**defaults, **(entry.get("train") or {}), **forced}
         keep_one_length(train, defaults, entry.get("train"), forced)
-        baseline = _build_baseline({**entry, "train": train}, problems)
+        baseline = _build_steps({**entry, "train": train}, forced, problems)
         if baseline is not None:
             baselines.append(baseline)
     content["task"] = _absolute_files(content.get("task"))
@@ -153,11 +157,28 @@ _PLACEHOLDER = Baseline(
 )
 
 
-def _build_baseline(entry: dict[str, Any], problems: list[str]) -> Baseline | None:
+def _build_steps(
+    entry: dict[str, Any], forced: dict[str, Any], problems: list[str]
+) -> Baseline | None:
+    """Check one joined recipe, and what it says of each step of a sequence."""
+    where = f"baselines.{entry.get('name')}"
+    if entry.get("by_step") is None:
+        return _build_baseline(entry, where, problems)
+    found: list[str] = []
+    entries = step_entries(entry, forced, found, where)
+    steps = [
+        _build_baseline(one, f"{where}.by_step.{place}", found) for place, one in enumerate(entries)
+    ]
+    whole = _build_baseline({**entry, "by_step": None}, where, found)
+    problems += found
+    if found or whole is None:
+        return None
+    return whole.model_copy(update={"by_step": tuple(as_step(one) for one in steps if one)})
+
+
+def _build_baseline(entry: dict[str, Any], where: str, problems: list[str]) -> Baseline | None:
     """Check one joined recipe; its fields beyond the common ones belong to the method."""
-    name = str(entry.get("name"))
-    where = f"baselines.{name}"
-    common = {field: entry[field] for field in _RECIPE_FIELDS if field in entry}
+    common = {field: entry[field] for field in _RECIPE_FIELDS if entry.get(field) is not None}
     own = {field: value for field, value in entry.items() if field not in _RECIPE_FIELDS}
     found: list[str] = []
     try:

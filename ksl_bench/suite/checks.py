@@ -5,10 +5,11 @@ from __future__ import annotations
 from ksl_bench.config import Baseline, Suite, TicketSpec
 from ksl_bench.errors import KslBenchError
 from ksl_bench.lottery.criteria import CRITERIA
-from ksl_bench.lottery.entries import ENTRY_CRITERIA
+from ksl_bench.lottery.entries import ENTRY_CRITERIA, REST
 from ksl_bench.methods import METHODS, build_method
 from ksl_bench.methods.scope import INPUT_EMBEDDING, LAYERS, TOKEN_SCOPES
 from ksl_bench.registry import unknown
+from ksl_bench.suite.steps import check_steps
 from ksl_bench.tasks import build_task
 from ksl_bench.tasks.readings import READINGS
 
@@ -39,10 +40,13 @@ def check_suite(suite: Suite, *, complete: bool) -> list[str]:
         problems.append(f"verdicts.rule: {unknown('extraction rule', suite.verdicts.rule, rules)}")
     if complete:
         problems += _check_transfer(suite)
+        problems += check_steps(suite)
         for baseline in suite.baselines:
-            problems += [
-                f"baselines.{baseline.name}.{one}" for one in _check_baseline(suite, baseline)
-            ]
+            for step in range(max(1, len(baseline.by_step))):
+                problems += [
+                    f"baselines.{baseline.name}.{one}"
+                    for one in _check_baseline(suite, baseline.at_step(step))
+                ]
     return problems
 
 
@@ -138,13 +142,22 @@ def _check_mask(suite: Suite, baseline: Baseline, spec: TicketSpec) -> list[str]
     if spec.criterion not in ENTRY_CRITERIA:
         wrong = unknown("criterion of entries", spec.criterion, ENTRY_CRITERIA)
         return [*problems, f"ticket.criterion: {wrong}"]
-    if spec.sparsity is None:
+    if spec.sparsity is None and spec.criterion != REST:
         problems.append(f"ticket.sparsity: criterion {spec.criterion!r} needs it, in place of k")
+    if spec.sparsity is not None and spec.criterion == REST:
+        problems.append(f"ticket.sparsity: criterion {REST!r} keeps all that is left; leave it out")
     if spec.scope != LAYERS:
         problems.append(f"ticket.scope: entries are picked in {LAYERS!r}, got {spec.scope!r}")
     if suite.resources.zero_stage == 3:
         problems.append("method: 'lota' reads whole weights, so resources.zero_stage must be <= 2")
     names = [one.name for one in suite.baselines]
+    if spec.criterion == REST and spec.source is not None:
+        other = suite.baseline(spec.source) if spec.source in names else None
+        if other is None:
+            wrong = unknown("baseline of this suite", spec.source, names)
+            problems.append(f"ticket.from: {wrong}")
+        elif other.method != "lota" or (other.ticket and other.ticket.criterion == REST):
+            problems.append(f"ticket.from: {spec.source!r} must be of method 'lota', and no rest")
     if "tuned" not in ENTRY_CRITERIA[spec.criterion].needs:
         return problems
     if spec.source is None:

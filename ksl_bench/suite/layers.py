@@ -58,7 +58,7 @@ def join_recipes(
         except ConfigError as error:
             problems += [f"baselines.{index}: {problem}" for problem in error.problems]
             continue
-        joined = _merge({"name": path.stem, **recipe}, extra)
+        joined = merge_layers({"name": path.stem, **recipe}, extra)
         keep_one_length(joined.get("train"), recipe.get("train"), extra.get("train"))
         if "search" in joined:
             problems.append(f"baselines.{index}.search: only a sweep says that; leave it out")
@@ -86,34 +86,38 @@ def _add_winners(
             )
 
 
-def join_probe(
+DERIVED = {"probe": "probes", "merge": "merges"}
+"""Fields that make a baseline one of another's states, and what it then does with it."""
+
+
+def join_derived(
     name: str, entry: dict[str, Any], entries: Mapping[str, dict[str, Any]], problems: list[str]
 ) -> dict[str, Any]:
-    """Return a baseline's fields; those of a probe are the probed baseline's, under its own."""
-    probe = entry.get("probe")
-    if not isinstance(probe, dict):
+    """Return a baseline's fields; those of a probe or a merge are the other baseline's, under its own."""
+    kind = next((one for one in DERIVED if isinstance(entry.get(one), dict)), None)
+    if kind is None:
         return entry
-    where, probed = f"baselines.{name}", entries.get(str(probe.get("of")), {})
-    own = sorted(entry.keys() - {"name", "description", "source", "probe"})
+    of = str(entry[kind].get("of"))
+    where, other = f"baselines.{name}", entries.get(of, {})
+    own = sorted(entry.keys() - {"name", "description", "source", kind})
     if own:
         problems.append(
-            f"{where}.{own[0]}: a probe has that of the baseline it probes; leave it out"
+            f"{where}.{own[0]}: a {kind} has that of the baseline it {DERIVED[kind]}; leave it out"
         )
-    if not probed or "probe" in probed:
-        others = [one for one in entries if "probe" not in entries[one]]
-        problems.append(
-            f"{where}.probe.of: {unknown('baseline of this suite', str(probe.get('of')), others)}"
-        )
+    if not other or DERIVED.keys() & other.keys():
+        others = [one for one in entries if not DERIVED.keys() & entries[one].keys()]
+        problems.append(f"{where}.{kind}.of: {unknown('baseline of this suite', of, others)}")
         return entry
-    return {**probed, **entry}
+    return {**other, **entry}
 
 
-def _merge(below: Mapping[str, Any], above: Mapping[str, Any]) -> dict[str, Any]:
+def merge_layers(below: Mapping[str, Any], above: Mapping[str, Any]) -> dict[str, Any]:
+    """Return two mappings as one: what is above wins, mappings within are merged in turn."""
     merged = dict(below)
     for name, value in above.items():
         old = merged.get(name)
         both = isinstance(old, dict) and isinstance(value, dict)
-        merged[name] = _merge(old, value) if both else value  # type: ignore[arg-type]
+        merged[name] = merge_layers(old, value) if both else value  # type: ignore[arg-type]
     return merged
 
 

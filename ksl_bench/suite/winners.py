@@ -60,8 +60,10 @@ def take_winners(
 def _entry(stored: Mapping[str, Any]) -> dict[str, Any]:
     """Return a stored baseline as a suite lists it: without what is not given, its own fields in place."""
     plain = {field: value for field, value in stored.items() if value is not None}
-    own = plain.pop("hyperparameters")
+    own, steps = plain.pop("hyperparameters"), plain.pop("by_step", ())
     train = {field: value for field, value in plain["train"].items() if value is not None}
+    if steps:
+        plain["by_step"] = [_entry(one) for one in steps]
     return {**plain, "train": train, **own}
 
 

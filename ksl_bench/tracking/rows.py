@@ -26,6 +26,7 @@ LONGEST = 1000
 _COSTS = (
     "selection_seconds",
     "train_seconds",
+    "earlier_seconds",
     "evaluate_seconds",
     "device_hours",
     "money",

@@ -5,8 +5,7 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
-from typing import Any
+from dataclasses import asdict, replace
 
 from safetensors.torch import load
 from torch import nn
@@ -22,26 +21,17 @@ from ksl_bench.plan import Work
 from ksl_bench.tasks import build_task
 from ksl_bench.tasks.base import Examples, Output, Task
 from ksl_bench.tasks.encoding import encode_choices
+from ksl_bench.worker.bills import Generated, bill_of, record_of
+from ksl_bench.worker.merging import merged_model, trained_by
 from ksl_bench.worker.outcome import Outcome, Report, Throttle
 from ksl_bench.worker.probes import BeforeBatch, apply_probe
 from ksl_bench.worker.warm import Warm
 
 
-@dataclass(frozen=True, slots=True)
-class Generated:
-    """What a model generated for a split, and what that took."""
-
-    outputs: list[Output]
-    seconds: float
-    peaks: list[dict[str, int | None]]
-    """Peak memory of every rank."""
-
-
 def build_evaluation(warm: Warm, work: Work, report: Report) -> Outcome:
     """Generate, score and write the result; a collective call."""
     started = time.perf_counter()
-    model = _adapted(warm, work)
-    parameters = parameter_counts(model)
+    model, parameters = _adapted(warm, work)
     before_batch = apply_probe(warm, work, model)
     evaluate, task = warm.setting.evaluate, build_task(work.task)
     examples = warm.examples(work.task, evaluate.split)
@@ -57,8 +47,8 @@ def build_evaluation(warm: Warm, work: Work, report: Report) -> Outcome:
     labels = [label for label, _ in task.labels]
     measures = {metric: build_measure(metric, labels) for metric in evaluate.metrics}
     scored = score_answers(answers, measures, drawn=drawn, macro_axis=task.macro_axis)
-    state = _record(warm, "state", work.state_key)
-    ticket = _record(warm, "ticket", work.ticket_key).get("ticket", {})
+    state = record_of(warm, "state", work.state_key)
+    ticket = record_of(warm, "ticket", work.ticket_key).get("ticket", {})
     result = {
         "baseline": work.baseline.name,
         "method": work.baseline.method,
@@ -76,7 +66,7 @@ def build_evaluation(warm: Warm, work: Work, report: Report) -> Outcome:
         "by_group": scored.by_group,
         "draw": asdict(drawn.draw),
         "diagnostics": task.diagnostics(generated.outputs, answers.references),
-        "cost": _bill(warm, work, generated, time.perf_counter() - started),
+        "cost": bill_of(warm, work, generated, time.perf_counter() - started),
         "data": {"digest": examples.digest, "origin": examples.origin},
         **warm.provenance(),
     }
@@ -88,13 +78,16 @@ def build_evaluation(warm: Warm, work: Work, report: Report) -> Outcome:
     return Outcome(work.key, "finished")
 
 
-def _adapted(warm: Warm, work: Work) -> nn.Module:
-    """Return the base model with the work's method, ticket and trained state."""
-    ticket = warm.read_ticket(work.ticket_key, work.baseline.train.precision)
-    model = warm.attach(work.baseline, ticket, work.seed)
+def _adapted(warm: Warm, work: Work) -> tuple[nn.Module, dict[str, int]]:
+    """Return the model that is scored, and its parameters: what was tuned for it, and all."""
+    if work.merged:
+        merged = merged_model(warm, work)
+        records = [record_of(warm, "state", step.state_key) for step in work.merged]
+        return merged, {**parameter_counts(merged), "trainable": trained_by(records)}
+    model = warm.attach(work.baseline, warm.ticket_of(work), work.seed, work.parents)
     if work.state_key is not None:
         load_state(model, load(warm.store.read_bytes("state", work.state_key, "state.safetensors")))
-    return model
+    return model, parameter_counts(model)
 
 
 def _prompts(task: Task, examples: Examples) -> list[str]:
@@ -156,38 +149,3 @@ def _lines(
         for index, (one, out) in enumerate(zip(examples.items, outputs, strict=True))
     ]
     return "".join(json.dumps(line, ensure_ascii=False) + "\n" for line in lines).encode()
-
-
-def _bill(
-    warm: Warm, work: Work, generated: Generated, evaluation_seconds: float
-) -> dict[str, Any]:
-    """Return all that this row cost: selection (with the tuning it looks at), tuning, evaluation."""
-    ticket = _record(warm, "ticket", work.ticket_key)
-    state = _record(warm, "state", work.state_key).get("cost", {})
-    source_key = ticket["ticket"]["source_state"] if ticket else None
-    source = _record(warm, "state", source_key).get("cost", {})
-    selection = ticket["cost"]["selection_seconds"] if ticket else 0.0
-    selection += source.get("train_seconds", 0.0)
-    training = state.get("train_seconds", 0.0)
-    workers, price = warm.worker.world_size, warm.setting.device_price_per_hour
-    hours = workers * (selection + training + evaluation_seconds) / 3600
-    tokens = sum(one.tokens for one in generated.outputs)
-    return {
-        "selection_seconds": selection,
-        "train_seconds": training,
-        "evaluate_seconds": evaluation_seconds,
-        "generation_seconds": generated.seconds,
-        "train_tokens_per_second": state.get("tokens_per_second"),
-        "generated_tokens_per_second": tokens / generated.seconds,
-        "train_peak_memory": state.get("peak_memory"),
-        "evaluate_peak_memory": generated.peaks,
-        "state_bytes": state.get("state_bytes", 0),
-        "devices": workers,
-        "device_hours": hours,
-        "money": None if price is None else hours * price,
-    }
-
-
-def _record(warm: Warm, kind: str, key: str | None) -> dict[str, Any]:
-    """Return a source's record, empty if the work has no such source."""
-    return (warm.store.record(kind, key) if key else None) or {}

@@ -52,7 +52,7 @@ def build_pack(warm: Warm, pack: Pack, report_of: ReportOf) -> Iterator[Outcome]
 def _build_together(warm: Warm, members: Sequence[Begun], report_of: ReportOf) -> Iterator[Outcome]:
     works = [work for work, _ in members]
     train = works[0].baseline.train
-    tickets = [warm.read_ticket(work.ticket_key, train.precision) for work in works]
+    tickets = [warm.ticket_of(work) for work in works]
     found = [one for one in tickets if isinstance(one, Ticket)]
     assert len(found) == len(works), "partial tuning needs a ticket"
     model = warm.model(train.precision)

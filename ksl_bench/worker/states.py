@@ -27,8 +27,8 @@ def build_state(warm: Warm, work: Work, report: Report) -> Outcome:
     """Train one method and write what it trained; a collective call."""
     train = work.baseline.train
     examples = warm.tuning_text(work.baseline, work.task)
-    ticket = warm.read_ticket(work.ticket_key, train.precision)
-    model = warm.attach(work.baseline, ticket, work.seed)
+    ticket = warm.ticket_of(work)
+    model = warm.attach(work.baseline, ticket, work.seed, work.parents)
     parameters = parameter_counts(model)
     run = Run(
         model,
@@ -105,7 +105,7 @@ def write_state(
 
 def _with_values(warm: Warm, work: Work, ticket: Ticket, state: dict[str, Tensor]) -> Ticket:
     """Return the ticket with its rows as they were trained: a file that stands on its own."""
-    scope = warm.scope(ticket.tensor, work.baseline.train.precision)
+    scope = warm.scope(ticket.tensor, work.baseline.train.precision, work.parents)
     return replace(
         ticket, values="trained", row_values=trained_rows(scope.matrix(), ticket, scope, state)
     )

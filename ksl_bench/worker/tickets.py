@@ -11,6 +11,7 @@ from ksl_bench.config import TicketSpec
 from ksl_bench.data.batching import padding_id, token_counts
 from ksl_bench.errors import TicketError
 from ksl_bench.lottery.criteria import CRITERIA
+from ksl_bench.lottery.entries import ENTRY_CRITERIA
 from ksl_bench.lottery.evidence import Evidence
 from ksl_bench.lottery.published import TICKETS
 from ksl_bench.lottery.selection import select
@@ -32,18 +33,18 @@ def build_ticket(warm: Warm, work: Work) -> Outcome:
     started = time.perf_counter()
     spec, precision = work.baseline.ticket, work.baseline.train.precision
     assert spec is not None
-    if spec.sparsity is not None:
-        return build_mask(warm, work, spec, spec.sparsity)
-    evidence = _evidence(warm, work, spec)
+    if spec.criterion in ENTRY_CRITERIA:
+        return build_mask(warm, work, spec)
+    evidence, excluded = _evidence(warm, work, spec), _excluded(warm, work)
     try:
-        selection = select(CRITERIA[spec.criterion], evidence, alpha=spec.alpha)
+        selection = select(CRITERIA[spec.criterion], evidence, alpha=spec.alpha, excluded=excluded)
     except TicketError as error:
         return Outcome(work.key, "skipped", str(error))
-    scope, after = warm.scope(spec.scope, precision), evidence.after_VD
+    scope, after = warm.scope(spec.scope, precision, work.parents), evidence.after_VD
     ticket = Ticket(
         base_model=warm.setting.model.name,
         revision=warm.setting.model.revision,
-        base_digest=warm.digest(spec.scope, precision),
+        base_digest=warm.digest(spec.scope, precision, work.parents),
         tokenizer_digest=tokenizer_digest(warm.tokenizer),
         tensor=spec.scope,
         criterion=spec.criterion,
@@ -67,10 +68,16 @@ def build_ticket(warm: Warm, work: Work) -> Outcome:
     return Outcome(work.key, "finished")
 
 
+def _excluded(warm: Warm, work: Work) -> list[int]:
+    """Return the rows of tickets with which this one has nothing in common."""
+    found = [warm.selection(key) for key in work.excluded]
+    return [row for one in found if isinstance(one, Ticket) for row in one.token_ids]
+
+
 def _evidence(warm: Warm, work: Work, spec: TicketSpec) -> Evidence:
     """Gather what is known of the rows; what costs something only if the criterion needs it."""
     criterion = CRITERIA[spec.criterion]
-    before = warm.scope(spec.scope, work.baseline.train.precision).matrix()
+    before = warm.scope(spec.scope, work.baseline.train.precision, work.parents).matrix()
     tokens = spec.scope in TOKEN_SCOPES
     return Evidence(
         before_VD=before,
@@ -89,7 +96,7 @@ def _tuned_rows(warm: Warm, work: Work, spec: TicketSpec) -> Tensor | None:
     if work.state_key is None:
         return None
     assert work.state_baseline is not None
-    tuned = warm.attach(work.state_baseline, None, work.seed)
+    tuned = warm.attach(work.state_baseline, None, work.seed, work.parents)
     content = warm.store.read_bytes("state", work.state_key, "state.safetensors")
     state: dict[str, Tensor] = load(content)
     return trained_matrix(find_scope(tuned, spec.scope), tuned, state)
@@ -108,7 +115,7 @@ def _template(warm: Warm, work: Work, vocabulary: int) -> Tensor:
 def _gradients(warm: Warm, work: Work, spec: TicketSpec) -> Tensor:
     train = work.baseline.train
     return row_gradients(
-        warm.model(train.precision),
+        warm.model(train.precision, work.parents),
         spec.scope,
         warm.encoded(work.task, train.max_seq_length),
         batch_size=train.micro_batch_size,

@@ -6,10 +6,12 @@ import copy
 import hashlib
 import math
 import time
+from collections.abc import Sequence
 from dataclasses import asdict
 from typing import Any
 
 import torch.distributed as dist
+from safetensors.torch import load
 from torch import nn
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
@@ -19,11 +21,11 @@ from ksl_bench.data.batching import Encoded
 from ksl_bench.lottery.mask import AnyTicket, Mask, read_selection
 from ksl_bench.lottery.ticket import matrix_digest
 from ksl_bench.methods import build_method
-from ksl_bench.methods.base import is_tied
+from ksl_bench.methods.base import is_tied, load_state
 from ksl_bench.methods.packed import has_dropout
 from ksl_bench.methods.scope import LAYERS, Scope, find_scope, linear_layers
 from ksl_bench.models import load_model, load_tokenizer, tokenizer_digest
-from ksl_bench.plan import Setting
+from ksl_bench.plan import Setting, Step, Work
 from ksl_bench.store import Store
 from ksl_bench.tasks import build_task
 from ksl_bench.tasks.base import Examples
@@ -38,20 +40,50 @@ class Warm:
         """Keep what all work of a suite shares; nothing is loaded yet."""
         self.setting, self.store, self.worker = setting, store, worker
         self._models: dict[Precision, PreTrainedModel] = {}
-        self._digests: dict[tuple[str, Precision], str] = {}
+        self._after: tuple[tuple[Precision, str], PreTrainedModel] | None = None
+        self._digests: dict[tuple[str, Precision, str | None], str] = {}
         self._tokenizer: PreTrainedTokenizerBase | None = None
         self._examples: dict[tuple[TaskSpec, Split], Examples] = {}
         self._encoded: dict[tuple[TaskSpec, int], list[Encoded]] = {}
         self._places: dict[tuple[TaskSpec, Split], Places] = {}
 
-    def model(self, precision: Precision) -> PreTrainedModel:
-        """Return a fresh copy of the base model, on the CPU."""
-        return copy.deepcopy(self._pristine(precision))
+    def model(self, precision: Precision, parents: Sequence[Step] = ()) -> PreTrainedModel:
+        """Return a fresh copy of the base model, on the CPU, as earlier steps of a sequence left it."""
+        return copy.deepcopy(self._pristine(precision, parents))
 
-    def _pristine(self, precision: Precision) -> PreTrainedModel:
+    def _pristine(self, precision: Precision, parents: Sequence[Step] = ()) -> PreTrainedModel:
+        if parents:
+            return self._left_by(parents, precision)
         if precision not in self._models:
             self._models[precision] = load_model(self.setting.model, precision=precision)
         return self._models[precision]
+
+    def _left_by(self, steps: Sequence[Step], precision: Precision) -> PreTrainedModel:
+        """Return the model that steps left; the last one that was asked for is kept."""
+        key = precision, steps[-1].state_key
+        if self._after is None or self._after[0] != key:
+            self._after = None  # before the next one is made: there is room for one
+            self._after = key, self.with_states(self.model(precision), steps)
+        return self._after[1]
+
+    def with_states(self, model: PreTrainedModel, steps: Sequence[Step]) -> PreTrainedModel:
+        """Fold trained states into a model, one after the other.
+
+        Args:
+            model: What the first of them was tuned from; consumed.
+            steps: The states.
+        """
+        for step in steps:
+            baseline = step.baseline
+            method = build_method(baseline.method, baseline.hyperparameters)
+            ticket = self.selection(step.ticket.key) if step.ticket.key else None
+            attached = method.attach(model, ticket=ticket, seed=step.seed)
+            content = self.store.read_bytes("state", step.state_key, "state.safetensors")
+            load_state(attached, load(content))
+            merged = method.merge(attached)
+            assert merged is not None, f"{baseline.method} was to be refused before the start"
+            model = merged.requires_grad_(False)
+        return model
 
     def is_tied(self, precision: Precision) -> bool:
         """Tell whether the base model ties its embeddings."""
@@ -97,40 +129,50 @@ class Warm:
         examples = self.encoded(spec, baseline.train.max_seq_length)
         return examples[: math.ceil(baseline.train.data_share * len(examples))]
 
-    def attach(self, baseline: Baseline, ticket: AnyTicket | None, seed: int) -> nn.Module:
-        """Return a fresh copy of the base model with a baseline's method attached."""
+    def attach(
+        self,
+        baseline: Baseline,
+        ticket: AnyTicket | None,
+        seed: int,
+        parents: Sequence[Step] = (),
+    ) -> nn.Module:
+        """Return a fresh copy of the model that parents left, with a baseline's method attached."""
         method = build_method(baseline.method, baseline.hyperparameters)
-        return method.attach(self.model(baseline.train.precision), ticket=ticket, seed=seed)
+        model = self.model(baseline.train.precision, parents)
+        return method.attach(model, ticket=ticket, seed=seed)
 
-    def read_ticket(self, key: str | None, precision: Precision) -> AnyTicket | None:
-        """Read a ticket, and check that it is for this base model; None for no key."""
-        if key is None:
+    def ticket_of(self, work: Work) -> AnyTicket | None:
+        """Read the ticket of a piece of work, and check that it is for the model it was found in."""
+        if work.ticket_key is None:
             return None
-        ticket = read_selection(self.store.read_ticket(key))
+        ticket, precision = self.selection(work.ticket_key), work.baseline.train.precision
+        digest = self.digest(ticket.tensor, precision, work.parents[: work.ticket_after])
         if isinstance(ticket, Mask):
-            ticket.check_base(self.digest(ticket.tensor, precision))
-            return ticket
-        ticket.check_base(
-            base_digest=self.digest(ticket.tensor, precision),
-            tokenizer_digest=tokenizer_digest(self.tokenizer),
-        )
+            ticket.check_base(digest)
+        else:
+            ticket.check_base(base_digest=digest, tokenizer_digest=tokenizer_digest(self.tokenizer))
         return ticket
 
-    def scope(self, name: str, precision: Precision) -> Scope:
-        """Return a scope of the base model, whose rows are as fp32 masters start from them."""
-        return find_scope(self._pristine(precision), name)
+    def selection(self, key: str) -> AnyTicket:
+        """Read a ticket or a mask."""
+        return read_selection(self.store.read_ticket(key))
 
-    def digest(self, scope: str, precision: Precision) -> str:
-        """Return the digest of a scope's weights in the base."""
-        if (scope, precision) not in self._digests:
+    def scope(self, name: str, precision: Precision, parents: Sequence[Step] = ()) -> Scope:
+        """Return a scope of the model that parents left; its rows are as fp32 masters start from them."""
+        return find_scope(self._pristine(precision, parents), name)
+
+    def digest(self, scope: str, precision: Precision, parents: Sequence[Step] = ()) -> str:
+        """Return the digest of a scope's weights in the model that parents left."""
+        key = scope, precision, parents[-1].state_key if parents else None
+        if key not in self._digests:
             if scope == LAYERS:
-                weights = linear_layers(self._pristine(precision)).values()
+                weights = linear_layers(self._pristine(precision, parents)).values()
                 told = " ".join(matrix_digest(one.weight) for one in weights)
                 digest = hashlib.sha256(told.encode()).hexdigest()
             else:
-                digest = matrix_digest(self.scope(scope, precision).matrix())
-            self._digests[scope, precision] = digest
-        return self._digests[scope, precision]
+                digest = matrix_digest(self.scope(scope, precision, parents).matrix())
+            self._digests[key] = digest
+        return self._digests[key]
 
     def peaks(self) -> list[dict[str, int | None]]:
         """Return the peak memory of every rank; a collective call."""
