@@ -24,15 +24,21 @@ def test_every_shipped_suite_is_valid(name):
     assert load_suite(name).name == name
 
 
+def with_sources(name):
+    """Return the recipes that a recipe rests on, sources first, and itself."""
+    recipe = read_yaml(find_file("baseline", name))
+    named = (("ticket", "from"), ("probe", "of"), ("merge", "of"))
+    found = [recipe[part][field] for part, field in named if field in recipe.get(part, {})]
+    return list(dict.fromkeys([*(one for source in found for one in with_sources(source)), name]))
+
+
 @pytest.mark.parametrize("name", sorted(available("baseline")))
 def test_every_shipped_recipe_is_valid_and_names_its_source(name):
     recipe = read_yaml(find_file("baseline", name))
     assert len(recipe["source"]) > 10
-    sources = ["embedding", "ks_partial_k18", "lota_calibration"]
-    needed = sources if name not in sources[::2] else []
-    listed = [*(one for one in needed if one != name), name]
-    suite = build_suite({**minimal(), "baselines": listed}, [])
-    assert suite.baselines[-1].name == name
+    pairs = {"catalan": {}, "german": {"target_language": "deu"}}  # a merge joins several
+    content = {**minimal(), "conditions": pairs, "baselines": with_sources(name)}
+    assert build_suite(content, []).baselines[-1].name == name
 
 
 def test_the_quickstart_has_the_twelve_baselines():
