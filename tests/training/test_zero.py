@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from ksl_bench.methods import METHODS
-from tests.training.zero_matrix import LINEAR
+from tests.training.zero_matrix import LINEAR, PEFT_RECIPES
 
 STAGES = (0, 1, 2, 3)
 EMBEDDING = "input_embedding"
@@ -19,6 +19,7 @@ RUNS = [
     if METHODS[name].trains
     for stage in ((0, 1, 2) if name == "lota" else STAGES)
 ]
+RUNS += [(name, stage) for name in PEFT_RECIPES for stage in (0, 2, 3)]
 """LoTA is refused under stage 3: see tests/test_suite.py."""
 
 

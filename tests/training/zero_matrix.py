@@ -23,8 +23,9 @@ from ksl_bench.data.batching import Encoded
 from ksl_bench.lottery.mask import AnyTicket, Mask
 from ksl_bench.lottery.ticket import Ticket, TicketRow
 from ksl_bench.methods import METHODS, build_method
-from ksl_bench.methods.base import load_state, trainable_parameters
+from ksl_bench.methods.base import Method, load_state, trainable_parameters
 from ksl_bench.methods.scope import find_scope, linear_layers
+from ksl_bench.suite import find_file, read_yaml
 from ksl_bench.training.engine import join_process_group
 from ksl_bench.training.loop import Checkpoint, Run, Worker
 
@@ -33,6 +34,8 @@ LINEAR = "*.mlp.[gu]*_proj"
 """Gate and up of two layers: 256 rows of width 32, stacked; the ticket's lie in three of the weights."""
 HYPERPARAMETERS = {"peft": {"peft_type": "IA3", "peft_config": {}}}
 """Of methods that have no default for all of theirs."""
+PEFT_RECIPES = ("dora", "layer_norm", "oft", "prompt_tuning", "vera")
+"""Baselines of method `peft`, beside its IA3."""
 PROBE = torch.tensor([[1, 7, 3, 50, 199, 2]])
 
 
@@ -113,8 +116,14 @@ class Case:
             dtype=torch.bfloat16 if self.precision == "bf16" else torch.float32,
         )
 
+    def method(self) -> Method:
+        if self.name not in PEFT_RECIPES:
+            return build_method(self.name, HYPERPARAMETERS.get(self.name, {}))
+        recipe = read_yaml(find_file("baseline", self.name))
+        return build_method("peft", {name: recipe[name] for name in ("peft_type", "peft_config")})
+
     def attach(self) -> tuple[object, torch.nn.Module]:
-        method, base = build_method(self.name, HYPERPARAMETERS.get(self.name, {})), self.model()
+        method, base = self.method(), self.model()
         given: AnyTicket | None = None
         if method.needs_ticket:
             given = mask(base) if self.name == "lota" else ticket(self.scope)
@@ -181,6 +190,8 @@ def cases() -> list[Case]:
         for stage in ((0, 1, 2) if name == "lota" else (0, 1, 2, 3))
     ]
     found += [Case("lota", stage, precision="bf16") for stage in (1, 2)]
+    found += [Case(name, stage) for name in PEFT_RECIPES for stage in (0, 2, 3)]
+    found += [Case(name, 2, tied=True) for name in PEFT_RECIPES]
     found += [
         Case("partial_tuning", stage, tied, precision)
         for stage in (0, 1, 2, 3)
