@@ -130,3 +130,19 @@ def test_the_base_is_untouched_by_attaching_a_copy(make_llama):
     before = {name: one.clone() for name, one in model.state_dict().items()}
     changed(attached("oft", copy.deepcopy(model))[1])
     assert all(torch.equal(one, before[name]) for name, one in model.state_dict().items())
+
+
+@pytest.mark.parametrize("name", SHIPPED)
+def test_gradient_checkpointing_gives_the_same_gradients(make_llama, name):
+    found = []
+    for checkpointing in (False, True):
+        _, model = attached(name, make_llama())
+        changed(model).train()
+        if checkpointing:
+            model.gradient_checkpointing_enable({"use_reentrant": False})
+            model.enable_input_require_grads()
+        model(input_ids=IDS, use_cache=False).logits.square().mean().backward()
+        found.append({name: one.grad for name, one in trainable_parameters(model).items()})
+    plain, checkpointed = found
+    for key, gradient in plain.items():
+        assert torch.allclose(gradient, checkpointed[key], atol=1e-6)
