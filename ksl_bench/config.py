@@ -37,7 +37,7 @@ class ModelSpec(Spec):
     """The base model: any Hugging Face causal language model, or the shipped tiny one."""
 
     name_or_path: str
-    """`tiny-base` (shipped), a folder, or a Hugging Face id."""
+    """`tiny-base` or `tiny-base-five` (shipped), a folder, or a Hugging Face id."""
     revision: str | None = None
     """Branch, tag or commit of a Hugging Face id; it is pinned to the commit before anything runs."""
     trust_remote_code: bool = False

@@ -21,7 +21,7 @@ OWNERS = {
 ORDER = [
     ["errors"],
     ["auth", "registry", "significance"],
-    ["config", "measure", "tiny_base"],
+    ["config", "measure", "tiny_base", "tiny_base_five"],
     ["storage"],
     ["data", "store"],
     ["lottery"],
