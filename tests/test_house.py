@@ -16,6 +16,7 @@ OWNERS = {
     "deepspeed": {"training"},
     "jinja2": {"report"},
     "matplotlib": {"report"},
+    "py3langid": {"tasks"},
 }
 
 ORDER = [

@@ -17,7 +17,7 @@ _GRAMMARS: dict[str, ModuleType] = {
     "spa": spanish,
     "dan": danish,
 }
-_JOINED = {
+JOINED = {
     "eng": ("and", "but"),
     "cat": ("i", "però"),
     "deu": ("und", "aber"),
@@ -39,6 +39,6 @@ def render_clause(clause: Clause, language: str) -> str:
 
 def render(meaning: Meaning, language: str) -> str:
     """Return a meaning as a sentence."""
-    joint = f", {_JOINED[language][meaning.contrast]} "
+    joint = f", {JOINED[language][meaning.contrast]} "
     sentence = joint.join(render_clause(clause, language) for clause in meaning.clauses)
     return sentence[0].upper() + sentence[1:] + "."
