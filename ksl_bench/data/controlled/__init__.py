@@ -11,7 +11,13 @@ pretrained on (`documents.py`) comes from the train side too.
 
 from ksl_bench.data.controlled.documents import BASE_LANGUAGES, Segment, pretraining_documents
 from ksl_bench.data.controlled.grammar import LANGUAGES, NAMES, render
-from ksl_bench.data.controlled.splits import SPLITS, Split, controlled_pairs, split_of
+from ksl_bench.data.controlled.splits import (
+    SPLITS,
+    Split,
+    controlled_pairs,
+    controlled_segments,
+    split_of,
+)
 from ksl_bench.data.controlled.vocabulary import language_of
 
 __all__ = [
@@ -22,6 +28,7 @@ __all__ = [
     "Segment",
     "Split",
     "controlled_pairs",
+    "controlled_segments",
     "language_of",
     "pretraining_documents",
     "render",
