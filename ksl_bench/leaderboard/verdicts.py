@@ -25,7 +25,7 @@ class Verdict:
     """One answer."""
 
     question: str
-    """replaces, controls, chance, termination, smallest, transfer or certificate."""
+    """replaces, controls, chance, termination, smallest, transfer, certificate or directions."""
     condition: str
     """That the rows were scored under."""
     baseline: str
