@@ -8,6 +8,7 @@ are ISO 639-3 codes.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import permutations
 from typing import Annotated, Any, Literal
 
 from pydantic import (
@@ -25,6 +26,7 @@ Split = Literal["train", "dev", "devtest"]
 Location = str | tuple[str, str] | tuple[tuple[str, str], ...]
 Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")]
 Language = Annotated[str, Field(pattern=r"^[a-z]{3}(_[A-Z][a-z]{3})?$")]
+Direction = Annotated[str, Field(pattern=r"^[a-z]{3}(_[A-Z][a-z]{3})?-[a-z]{3}(_[A-Z][a-z]{3})?$")]
 Text = Annotated[str, Field(pattern=r"\S")]
 
 
@@ -38,7 +40,7 @@ class ModelSpec(Spec):
     """The base model: any Hugging Face causal language model, or the shipped tiny one."""
 
     name_or_path: str
-    """`tiny-base` (shipped), a folder, or a Hugging Face id."""
+    """`tiny-base` or `tiny-base-five` (shipped), a folder, or a Hugging Face id."""
     revision: str | None = None
     """Branch, tag or commit of a Hugging Face id; it is pinned to the commit before anything runs."""
     trust_remote_code: bool = False
@@ -103,6 +105,73 @@ class TranslationSpec(TaskSpec):
         return self
 
 
+class DirectionsSpec(TaskSpec):
+    """Translation in many directions at once, from one multi-parallel corpus.
+
+    Files are `controlled`, a FLORES folder, or a mapping from languages to files that are aligned by line.
+    Sizes count segments, each of which is used in every direction.
+    """
+
+    name: Literal["directions"] = "directions"
+    directions: Annotated[tuple[Direction, ...], Field(min_length=1)]
+    """What is translated: directions such as `eng-cat`, or languages, for every pair of them."""
+    tuned_on: Annotated[tuple[Direction, ...], Field(min_length=1)]
+    """The directions of the training text, given alike; all of them where none are given."""
+    prompt: str = "explicit"
+
+    @property
+    def languages(self) -> tuple[str, ...]:
+        """Return every language that is translated from or into."""
+        return tuple(dict.fromkeys(code for one in self.directions for code in one.split("-")))
+
+    @model_validator(mode="before")
+    @classmethod
+    def _spelled_out(cls, given: Any) -> Any:
+        """Take languages as every pair of them."""
+        if not isinstance(given, dict) or "directions" not in given:
+            return given
+        fields = {"tuned_on": given["directions"], **given}
+        return {
+            **fields,
+            **{name: _pairs_of(fields[name]) for name in ("directions", "tuned_on")},
+        }
+
+    @field_validator("train_files", "dev_files", "devtest_files", mode="before")
+    @classmethod
+    def _by_language(cls, given: Any) -> Any:
+        if isinstance(given, dict):
+            return tuple(given.items())
+        if not isinstance(given, str) or given.startswith("hf://"):
+            raise ValueError(
+                f"must be `controlled`, a folder, or a mapping from languages to files, got {given!r}"
+            )
+        return given
+
+    @model_validator(mode="after")
+    def _some_of_them(self) -> DirectionsSpec:
+        for what in ("directions", "tuned_on"):
+            given = getattr(self, what)
+            twice = sorted({one for one in given if given.count(one) > 1})
+            if twice:
+                raise ValueError(f"{what}: given more than once: {', '.join(twice)}")
+        others = [one for one in self.tuned_on if one not in self.directions]
+        if others:
+            raise ValueError(
+                f"tuned_on: must be some of the directions {', '.join(self.directions)}, "
+                f"got {', '.join(others)}"
+            )
+        return self
+
+
+def _pairs_of(given: Any) -> Any:
+    """Return languages as every pair of them; what is no list of several languages stays as it is."""
+    if not isinstance(given, (list, tuple)) or len(given) < 2:
+        return given
+    if any(not isinstance(one, str) or "-" in one for one in given):
+        return given
+    return tuple(f"{one}-{other}" for one, other in permutations(given, 2))
+
+
 class LabelColumns(Spec):
     """What the columns of labelled text are called."""
 
@@ -154,6 +223,7 @@ class ClassificationSpec(TaskSpec):
 
 TASK_SPECS: dict[str, type[TaskSpec]] = {
     "translation": TranslationSpec,
+    "directions": DirectionsSpec,
     "classification": ClassificationSpec,
 }
 """What a suite says of each task, by the task's name."""
@@ -168,6 +238,7 @@ def _task_name(given: Any) -> str | None:
 
 AnyTask = Annotated[
     Annotated[TranslationSpec, Tag("translation")]
+    | Annotated[DirectionsSpec, Tag("directions")]
     | Annotated[ClassificationSpec, Tag("classification")],
     Discriminator(_task_name),
 ]

@@ -21,12 +21,14 @@ from transformers import (
     PreTrainedTokenizerBase,
 )
 
-from ksl_bench import tiny_base
+from ksl_bench import tiny_base, tiny_base_five
 from ksl_bench.config import ModelSpec, Precision
 from ksl_bench.errors import ModelError
 
 TINY_BASE = "tiny-base"
 """The name by which a suite asks for the base model that ships with the package."""
+SHIPPED = {TINY_BASE: tiny_base.PATH, "tiny-base-five": tiny_base_five.PATH}
+"""The folders of all that ship, by name."""
 
 DTYPES: dict[str, torch.dtype] = {"fp32": torch.float32, "bf16": torch.bfloat16}
 
@@ -73,8 +75,8 @@ def find_model(spec: ModelSpec, *, weights: bool = True) -> ModelReference:
     Raises:
         ModelError: If it cannot be had, or only in another form than safetensors.
     """
-    if spec.name_or_path == TINY_BASE:
-        return _find_folder(spec, tiny_base.PATH, weights=weights)
+    if spec.name_or_path in SHIPPED:
+        return _find_folder(spec, SHIPPED[spec.name_or_path], weights=weights)
     folder = Path(spec.name_or_path).expanduser()
     if folder.exists() or spec.name_or_path.startswith((".", "/", "~")):
         return _find_folder(spec, folder.resolve(), weights=weights)

@@ -16,12 +16,13 @@ OWNERS = {
     "deepspeed": {"training"},
     "jinja2": {"report"},
     "matplotlib": {"report"},
+    "py3langid": {"tasks"},
 }
 
 ORDER = [
     ["errors"],
     ["auth", "registry", "significance"],
-    ["config", "measure", "tiny_base"],
+    ["config", "measure", "tiny_base", "tiny_base_five"],
     ["storage"],
     ["data", "store"],
     ["lottery"],

@@ -8,6 +8,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from pathlib import Path
 
 SPLITS = ("train", "dev", "devtest")
@@ -17,17 +18,25 @@ _LANGUAGE = re.compile(r"[a-z]{2,3}(_[A-Za-z]+)?")
 def find_files(
     folder: str, split: str, languages: tuple[str, str], problems: list[str]
 ) -> tuple[str, str] | None:
-    """Return the files of two languages in a folder.
+    """Return the files of two languages in a folder; see `find_language_files`."""
+    found = find_language_files(folder, split, languages, problems)
+    return None if found is None else (found[languages[0]], found[languages[1]])
+
+
+def find_language_files(
+    folder: str, split: str, languages: Sequence[str], problems: list[str]
+) -> dict[str, str] | None:
+    """Return the files of some languages in a folder.
 
     Args:
         folder: Must exist.
         split: "train", "dev" or "devtest".
-        languages: ISO 639-3 codes of source and target; one without a script also finds the only
-            file of that language with a script.
+        languages: ISO 639-3 codes; one without a script also finds the only file of that language with a
+            script.
         problems: Takes what is wrong.
 
     Returns:
-        Paths of source and target, or None if one is not there.
+        Paths by language, or None if one is not there.
     """
     files = _files(Path(folder), split)
     if not files:
@@ -39,8 +48,9 @@ def find_files(
             f"{split}.LANGUAGE is there"
         )
         return None
-    source, target = (_of_language(folder, split, one, files, problems) for one in languages)
-    return None if source is None or target is None else (source, target)
+    found = {one: _of_language(folder, split, one, files, problems) for one in languages}
+    whole = {one: path for one, path in found.items() if path is not None}
+    return whole if len(whole) == len(found) else None
 
 
 def _files(folder: Path, split: str) -> dict[str, str]:

@@ -15,7 +15,8 @@ from ksl_bench.evaluation.answers import Answers
 from ksl_bench.evaluation.metrics import score_corpus
 from ksl_bench.evaluation.statistics import corpus_scores, sentence_statistics, statistics_width
 from ksl_bench.significance.resampling import Floats
-from ksl_bench.tasks.readings import TEXT_METRICS
+from ksl_bench.tasks.language_id import UNKNOWN, Identify
+from ksl_bench.tasks.readings import LANGUAGE_METRICS, TEXT_METRICS
 
 
 class Measure(Protocol):
@@ -126,11 +127,48 @@ class LabelMeasure:
         return f"{self.metric}|labels:{len(self.labels)}|unanswered:wrong|version:1"
 
 
-def build_measure(metric: str, labels: Sequence[str]) -> Measure:
+class LanguageMeasure:
+    """How many hypotheses are in another language than the wanted one, or in none that can be told."""
+
+    def __init__(self, metric: str, identify: Identify) -> None:
+        """Take "off_target" or "no_language", and what tells the language of a text."""
+        self.metric, self.identify = metric, identify
+
+    def statistics(self, answers: Answers, rule: str) -> NDArray[np.generic]:
+        """Return of every example whether it counts, and 1; int32, (N, 2)."""
+        found = [self.identify(line) for line in answers.hypotheses[rule]]
+        counted = [
+            one == UNKNOWN if self.metric == "no_language" else one not in (UNKNOWN, wanted)
+            for one, wanted in zip(found, answers.languages, strict=True)
+        ]
+        return np.stack([counted, np.ones(len(found))], axis=1).astype(np.int32)
+
+    def scores(self, counts_BN: Floats, kept_NS: NDArray[np.generic]) -> Floats:
+        """Return the per cent of every draw; NaN of one without any example."""
+        counted_B, all_B = np.moveaxis(counts_BN @ kept_NS.astype(np.float64), -1, 0)
+        with np.errstate(invalid="ignore"):
+            found: Floats = 100.0 * counted_B / all_B
+        return found
+
+    def value(self, answers: Answers, rule: str) -> float:
+        """Return the per cent of all examples."""
+        everything = np.ones((1, len(answers.references)))
+        return float(self.scores(everything, self.statistics(answers, rule))[0])
+
+    def signature(self, answers: Answers, rule: str) -> str:
+        """Return how the metric is computed."""
+        return f"{self.metric}|version:1"
+
+
+def build_measure(metric: str, labels: Sequence[str], identify: Identify | None = None) -> Measure:
     """Return the measure of a metric.
 
     Args:
         metric: One of those that the task knows.
         labels: Of the task; none where answers are free text.
+        identify: Tells the language of a text, for the metrics that ask it.
     """
+    if metric in LANGUAGE_METRICS:
+        assert identify is not None
+        return LanguageMeasure(metric, identify)
     return TextMeasure(metric) if metric in TEXT_METRICS else LabelMeasure(metric, labels)

@@ -9,6 +9,7 @@ from typing import Any
 from ksl_bench.config import VerdictSpec
 from ksl_bench.errors import StorageError
 from ksl_bench.leaderboard.bill import add_cost_over_full
+from ksl_bench.leaderboard.directions import add_directions
 from ksl_bench.leaderboard.gains import Systems, add_gains, add_recovery
 from ksl_bench.leaderboard.keeping import judge_sequences
 from ksl_bench.leaderboard.questions import judge
@@ -23,7 +24,8 @@ from ksl_bench.leaderboard.runs import (
     systems_of,
 )
 from ksl_bench.leaderboard.sequence import add_measures, kept_systems, sequence_places
-from ksl_bench.leaderboard.verdicts import Verdict
+from ksl_bench.leaderboard.uneven import judge_directions
+from ksl_bench.leaderboard.verdicts import Compared, Verdict
 from ksl_bench.registry import unknown
 from ksl_bench.significance.resampling import System
 from ksl_bench.store import Store
@@ -81,9 +83,13 @@ def plan_of(store: Store, suite: str, at: str | None = None) -> dict[str, Any]:
 
 def task_of(plan: Mapping[str, Any], condition: str) -> str:
     """Return the name of a condition's task, as a plan has it."""
+    return str(task_spec_of(plan, condition).get("name", "translation"))
+
+
+def task_spec_of(plan: Mapping[str, Any], condition: str) -> Mapping[str, Any]:
+    """Return the fields of a condition's task, as a plan has them."""
     suite = plan["suite"]
-    spec = (suite.get("conditions") or {}).get(condition) or suite.get("task") or {}
-    return str(spec.get("name", "translation"))
+    return (suite.get("conditions") or {}).get(condition) or suite.get("task") or {}
 
 
 def read_conditions(store: Store, plan: Mapping[str, Any]) -> Iterator[Scored]:
@@ -145,7 +151,10 @@ def read_board(store: Store, suite: str) -> Board:
     for one in read_conditions(store, plan):
         add_gains(one.rows, one.systems, margin=spec.margin)
         rankings[one.condition] = rank_rows(one.rows, one.terms, one.systems, rule=spec.rule)
+        add_directions(one.rows, one.groups, task_spec_of(plan, one.condition))
         said = judge(one.condition, one.rows, one.systems, spec)
+        compared = Compared(one.condition, one.rows, one.systems, spec)
+        said += judge_directions(compared, one.groups)
         for place, row in zip(one.places, one.rows, strict=True):
             home = row["condition"] == row["scored_under"]
             mine = [verdict for verdict in said if verdict.baseline == row["baseline"] and home]

@@ -12,6 +12,7 @@ from rich.box import SIMPLE_HEAD
 from rich.table import Table
 
 from ksl_bench.leaderboard.board import Board
+from ksl_bench.leaderboard.direction_tables import direction_sections
 from ksl_bench.leaderboard.gains import headline
 from ksl_bench.leaderboard.ranking import notes
 from ksl_bench.leaderboard.rows import Row
@@ -81,10 +82,16 @@ def as_tables(board: Board, *, width: int) -> list[Table]:
         board: What is shown.
         width: Columns of the terminal; in a narrow one the least column gives way to the names.
     """
-    tables = [_drawn(one, board.suite, narrow=width < NARROW) for one in sections(board.rows)]
+    tables = [_drawn(one, board.suite, narrow=width < NARROW) for one in every_section(board.rows)]
     if tables:
         tables[-1].caption = caption(board)
     return tables
+
+
+def every_section(rows: Sequence[Row]) -> Iterator[Section]:
+    """Yield all tables: those of rows, then those of directions."""
+    yield from sections(rows)
+    yield from direction_sections(rows)
 
 
 def _drawn(section: Section, title: str, *, narrow: bool) -> Table:
@@ -210,7 +217,7 @@ def as_markdown(board: Board) -> str:
 def markdown_tables(board: Board) -> list[str]:
     """Return the lines of the tables and their caption."""
     lines: list[str] = []
-    for section in sections(board.rows):
+    for section in every_section(board.rows):
         if section.title:
             lines += [f"**{section.title.removeprefix(', ')}**", ""]
         columns = [name.replace("\n", " ") for name in section.columns]
@@ -234,7 +241,7 @@ def markdown_verdicts(board: Board) -> list[str]:
 
 def as_latex(board: Board) -> str:
     """Return the tables for a paper (package booktabs), the unrounded numbers of each row in a comment."""
-    parts = [_latex_table(section, board) for section in sections(board.rows)]
+    parts = [_latex_table(section, board) for section in every_section(board.rows)]
     return "\n\n".join(parts)
 
 

@@ -25,7 +25,8 @@ class Verdict:
     """One answer."""
 
     question: str
-    """replaces, controls, chance, termination, smallest, transfer, certificate, forgetting or sequence."""
+    """replaces, controls, chance, termination, smallest, transfer, certificate, forgetting, sequence or
+    directions."""
     condition: str
     """That the rows were scored under."""
     baseline: str

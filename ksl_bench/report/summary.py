@@ -23,6 +23,7 @@ QUESTIONS = {
     "smallest": "How small may a ticket be?",
     "transfer": "Does a tuning hold under another condition?",
     "certificate": "Do the certified rows carry the tuned embedding?",
+    "directions": "Does a method gain in every direction?",
 }
 
 
@@ -76,6 +77,8 @@ def _task(board: Board, condition: str) -> str:
     pair = " to ".join(
         str(spec[one]) for one in ("source_language", "target_language") if spec.get(one)
     )
+    if spec.get("directions"):
+        pair = f"{len(spec['directions'])}, {len(spec['tuned_on'])} of them tuned on"
     prompt = f"prompt {spec['prompt']}" if spec.get("prompt") else ""
     data = (board.plan.get("data") or {}).get(condition) or {}
     counts = ", ".join(f"{one['examples']} {split}" for split, one in data.items())

@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from ksl_bench.leaderboard import Board
+from ksl_bench.leaderboard.direction_tables import BucketLine, direction_sections
 from ksl_bench.leaderboard.gains import headline, readings_of, shown_rules
 from ksl_bench.leaderboard.steps import StepLine
 from ksl_bench.leaderboard.tables import Line as Place
@@ -72,6 +73,24 @@ def _sequence_table(board: Board, section: Section, caption: str) -> Table:
         ]
         made.append(Line([*names, *numbers], line.finished))
     return Table(f"{caption}, {WHERE.get(rule, rule)}", columns, made)
+
+
+def direction_tables(board: Board, anchors: Anchors) -> Iterator[Table]:
+    """Yield a table for everything that is told of the buckets of directions."""
+    for section in direction_sections(board.rows):
+        columns = [Column(one.replace("\n", " ")) for one in section.columns]
+        lines = [
+            Line(
+                [
+                    _name(line.row, anchors),
+                    *(interval(one, sign=line.content.signed) for one in line.numbers()),
+                ],
+                line.finished,
+            )
+            for line in section.lines
+            if isinstance(line, BucketLine)
+        ]
+        yield Table(f"Directions: {section.title.removeprefix(', ')}", columns, lines)
 
 
 def _points(board: Board) -> str:
@@ -237,6 +256,7 @@ def comparison_table(verdicts: Sequence[Verdict], caption: str) -> Table:
         against = verdict.against or ("",)
         for place, number in enumerate(verdict.comparisons):
             other = against[place] if len(against) == len(verdict.comparisons) else against[0]
+            other = ", ".join(filter(None, [other, number.get("direction")]))
             texts = [
                 verdict.baseline,
                 verdict.question,

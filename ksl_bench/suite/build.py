@@ -145,6 +145,8 @@ def _join_conditions(task: Any, conditions: Any, problems: list[str]) -> Any:
 
 
 def _absolute(location: Any) -> Any:
+    if isinstance(location, dict):
+        return {name: _absolute(one) for name, one in location.items()}
     if isinstance(location, (list, tuple)):
         return tuple(_absolute(one) for one in location)
     if not isinstance(location, str) or location == "controlled" or "://" in location:

@@ -11,7 +11,7 @@ from ksl_bench.methods.scope import INPUT_EMBEDDING, LAYERS, TOKEN_SCOPES
 from ksl_bench.registry import unknown
 from ksl_bench.suite.steps import check_steps
 from ksl_bench.tasks import build_task
-from ksl_bench.tasks.readings import READINGS
+from ksl_bench.tasks.readings import LANGUAGE_METRICS, READINGS, TEXT_METRICS
 
 
 def check_suite(suite: Suite, *, complete: bool) -> list[str]:
@@ -36,6 +36,11 @@ def check_suite(suite: Suite, *, complete: bool) -> list[str]:
         for name in suite.evaluate.metrics
         if name not in known
     ]
+    if suite.evaluate.metrics and suite.evaluate.metrics[0] in LANGUAGE_METRICS:
+        problems.append(
+            f"evaluate.metrics: the first one ranks, and must be one of {', '.join(TEXT_METRICS)}, "
+            f"got {suite.evaluate.metrics[0]!r}"
+        )
     if rules and suite.verdicts.rule not in rules:
         problems.append(f"verdicts.rule: {unknown('extraction rule', suite.verdicts.rule, rules)}")
     if complete:

@@ -28,6 +28,8 @@ class Readings:
 
 
 TEXT_METRICS = ("bleu", "chrf", "spbleu_flores101", "spbleu_flores200")
+LANGUAGE_METRICS = ("off_target", "no_language")
+"""Of hypotheses, in per cent: in another language than the wanted one, and in none that can be told."""
 LABEL_METRICS = ("accuracy", "macro_f1")
 
 READINGS: Registry[Readings] = Registry(
@@ -39,6 +41,13 @@ READINGS: Registry[Readings] = Registry(
             form="learning to stop",
             metrics=TEXT_METRICS,
             usual_metrics=("bleu", "chrf"),
+        ),
+        "directions": Readings(
+            plain="raw",
+            content="first_line",
+            form="learning to stop",
+            metrics=TEXT_METRICS + LANGUAGE_METRICS,
+            usual_metrics=("bleu", "chrf", *LANGUAGE_METRICS),
         ),
         "classification": Readings(
             plain="raw",

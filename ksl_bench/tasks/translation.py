@@ -47,6 +47,14 @@ def prompt_restart(text: str) -> str:
     return _one_line("\n".join(kept))
 
 
+TEXTS: Mapping[str, Callable[[str], str]] = {
+    "raw": raw,
+    "first_line": first_line,
+    "prompt_restart": prompt_restart,
+}
+"""The rules, from generated text to hypothesis."""
+
+
 def on_text(read: Callable[[str], str]) -> Callable[[Output], str]:
     """Return a rule that reads what was generated."""
     return lambda output: read(output.text)
@@ -56,12 +64,7 @@ class Translation:
     """Translate a segment from one language into another."""
 
     sentence: ClassVar[str] = "source"
-    texts: ClassVar[Mapping[str, Callable[[str], str]]] = {
-        "raw": raw,
-        "first_line": first_line,
-        "prompt_restart": prompt_restart,
-    }
-    """The rules, from generated text to hypothesis."""
+    texts: ClassVar[Mapping[str, Callable[[str], str]]] = TEXTS
     labels: tuple[tuple[str, str], ...] = ()
     macro_axis: str | None = None
 
@@ -122,12 +125,17 @@ class Translation:
 
     def diagnostics(self, outputs: Sequence[Output], references: Sequence[str]) -> dict[str, Any]:
         """Return the EOS rate in [0, 1], and by rule the length of hypotheses over references."""
-        reference_length = sum(map(len, references))
-        return {
-            "eos_rate": sum(one.ended for one in outputs) / len(outputs),
-            "mean_new_tokens": sum(one.tokens for one in outputs) / len(outputs),
-            "length_ratio": {
-                name: sum(len(rule(one.text)) for one in outputs) / reference_length
-                for name, rule in self.texts.items()
-            },
-        }
+        return translation_diagnostics(outputs, references)
+
+
+def translation_diagnostics(outputs: Sequence[Output], references: Sequence[str]) -> dict[str, Any]:
+    """Return the EOS rate in [0, 1], and by rule the length of hypotheses over references."""
+    reference_length = sum(map(len, references))
+    return {
+        "eos_rate": sum(one.ended for one in outputs) / len(outputs),
+        "mean_new_tokens": sum(one.tokens for one in outputs) / len(outputs),
+        "length_ratio": {
+            name: sum(len(rule(one.text)) for one in outputs) / reference_length
+            for name, rule in TEXTS.items()
+        },
+    }

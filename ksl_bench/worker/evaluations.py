@@ -20,6 +20,7 @@ from ksl_bench.methods.base import load_state, parameter_counts
 from ksl_bench.plan import Work
 from ksl_bench.tasks import build_task
 from ksl_bench.tasks.base import Examples, Output, Task
+from ksl_bench.tasks.directions import Directions
 from ksl_bench.tasks.encoding import encode_choices
 from ksl_bench.worker.bills import Generated, bill_of, record_of
 from ksl_bench.worker.merging import merged_model, trained_by
@@ -45,7 +46,8 @@ def build_evaluation(warm: Warm, work: Work, report: Report) -> Outcome:
     answers = read_answers(task, examples.items, generated.outputs)
     drawn = draw_sentences([one.document for one in examples.items], evaluate.bootstrap_samples)
     labels = [label for label, _ in task.labels]
-    measures = {metric: build_measure(metric, labels) for metric in evaluate.metrics}
+    identify = task.identifier(evaluate.split) if isinstance(task, Directions) else None
+    measures = {metric: build_measure(metric, labels, identify) for metric in evaluate.metrics}
     scored = score_answers(answers, measures, drawn=drawn, macro_axis=task.macro_axis)
     state = record_of(warm, "state", work.state_key)
     ticket = record_of(warm, "ticket", work.ticket_key).get("ticket", {})

@@ -1,5 +1,7 @@
 """The controlled corpus: grammar by hand-made examples, splits by what they must never do."""
 
+import hashlib
+import itertools
 import random
 import subprocess
 import sys
@@ -7,6 +9,7 @@ import sys
 import pytest
 
 from ksl_bench.data.controlled import (
+    BASE_LANGUAGES,
     LANGUAGES,
     SPLITS,
     controlled_pairs,
@@ -88,6 +91,61 @@ def test_a_meaning_in_three_languages(clause, english, catalan, german):
     assert [render(meaning, one) for one in ("eng", "cat", "deu")] == [english, catalan, german]
 
 
+@pytest.mark.parametrize(
+    ("clause", "spanish", "danish"),
+    [
+        (
+            sentence(noun("dog"), "see", noun("house", "a", "old")),
+            "El perro ve una casa vieja.",
+            "Hunden ser et gammelt hus.",
+        ),
+        (
+            sentence(noun("woman", "this", "young"), "love", noun("doctor"), past=True),
+            "Esta mujer joven amó al médico.",
+            "Denne unge kvinde elskede lægen.",
+        ),
+        (
+            sentence(noun("friend", "my", plural=True), "find", noun("horse"), negated=True),
+            "Mis amigos no encuentran el caballo.",
+            "Mine venner finder ikke hesten.",
+        ),
+        (
+            sentence(
+                noun("child", "two", "small", plural=True), "sleep", time="last night", past=True
+            ),
+            "Anoche dos niños pequeños durmieron.",
+            "I aftes sov to små børn.",
+        ),
+        (
+            sentence(
+                noun("man"), "need", noun("apple", "these", "red", plural=True), place="at school"
+            ),
+            "El hombre necesita estas manzanas rojas en la escuela.",
+            "Manden behøver disse røde æbler i skolen.",
+        ),
+        (
+            sentence(
+                noun("queen", "the", "small"),
+                "look for",
+                noun("friend", "many", plural=True),
+                negated=True,
+                time="today",
+            ),
+            "Hoy la soberana pequeña no busca a muchos amigos.",
+            "I dag søger den lille dronning ikke mange venner.",
+        ),
+        (
+            sentence(noun("cat", "the", "tired", plural=True), "draw", noun("tree", "my", "small")),
+            "Los gatos cansados dibujan mi árbol pequeño.",
+            "De trætte katte tegner mit lille træ.",
+        ),
+    ],
+)
+def test_a_meaning_in_spanish_and_danish(clause, spanish, danish):
+    meaning = Meaning((clause,), contrast=False)
+    assert [render(meaning, one) for one in ("spa", "dan")] == [spanish, danish]
+
+
 def test_two_clauses_are_joined():
     one = sentence(noun("cat"), "sleep")
     two = sentence(noun("dog"), "run")
@@ -95,6 +153,8 @@ def test_two_clauses_are_joined():
     assert render(meaning, "eng") == "The cat sleeps, but the dog runs."
     assert render(meaning, "cat") == "El gat dorm, però el gos corre."
     assert render(meaning, "deu") == "Die Katze schläft, aber der Hund läuft."
+    assert render(meaning, "spa") == "El gato duerme, pero el perro corre."
+    assert render(meaning, "dan") == "Katten sover, men hunden løber."
 
 
 def test_no_two_meanings_share_a_sentence_in_any_language():
@@ -102,7 +162,32 @@ def test_no_two_meanings_share_a_sentence_in_any_language():
     meanings = [draw_meaning(draw) for _ in range(20_000)]
     texts = {language: [render(one, language) for one in meanings] for language in LANGUAGES}
     distinct = len(set(zip(*texts.values(), strict=True)))
-    assert [len(set(texts[language])) for language in LANGUAGES] == [distinct] * 3
+    assert [len(set(texts[language])) for language in LANGUAGES] == [distinct] * len(LANGUAGES)
+    for one, other in itertools.combinations(LANGUAGES, 2):
+        assert not set(texts[one]) & set(texts[other])
+
+
+@pytest.mark.parametrize(
+    ("source", "target", "split", "seed", "digest"),
+    [
+        ("eng", "cat", "train", 0, "a361d37e69f61041"),
+        ("eng", "cat", "devtest", 0, "67e7e7ceff673a1f"),
+        ("cat", "deu", "dev", 1, "07c21f18224f9db2"),
+        ("deu", "eng", "train", 0, "4516d2f0bc3e8b7f"),
+    ],
+)
+def test_the_first_three_languages_read_as_they_always_did(source, target, split, seed, digest):
+    # taken before Spanish and Danish came: stored results depend on every character
+    pairs = controlled_pairs(source, target, split=split, size=2000, seed=seed)
+    text = "\n".join("\t".join(pair) for pair in pairs)
+    assert hashlib.sha256(text.encode()).hexdigest()[:16] == digest
+
+
+def test_what_the_first_base_read_is_drawn_as_it_always_was():
+    document = pretraining_documents(0, glossaries=0.3)
+    text = "".join(f"{piece}\t{weight}\n" for _ in range(2000) for piece, weight in document())
+    digest = hashlib.sha256(text.encode()).hexdigest()
+    assert digest == "f402bb8b289521e20066a02d255ad5da673aac55298a7aa9979731863386678e"
 
 
 def test_the_splits_share_no_sentence_in_any_language():
@@ -118,11 +203,13 @@ def test_the_splits_share_no_sentence_in_any_language():
     assert not sides["dev"] & sides["devtest"]
 
 
-def test_what_the_base_read_holds_no_sentence_of_dev_or_devtest_and_no_prompt():
-    document = pretraining_documents(1, glossaries=0.3)
+@pytest.mark.parametrize("languages", [BASE_LANGUAGES, LANGUAGES])
+def test_what_a_base_read_holds_no_sentence_of_dev_or_devtest_and_no_prompt(languages):
+    document = pretraining_documents(1, glossaries=0.3, languages=languages)
     text = "\n".join("".join(piece for piece, _ in document()) for _ in range(4000))
     for split in ("dev", "devtest"):
-        for pair in controlled_pairs("eng", "cat", split=split, size=500, seed=0):
+        pairs = controlled_pairs("eng", "cat", split=split, size=500, seed=0)
+        for pair in pairs + controlled_pairs("dan", "spa", split=split, size=500, seed=0):
             assert not any(sentence in text for sentence in pair)
     opening = TEMPLATES["explicit"].text.split("{")[0]
     assert opening not in text  # its words stand there, in an exercise sheet's lower case

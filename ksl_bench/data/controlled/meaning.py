@@ -10,7 +10,7 @@ from typing import Any
 
 import yaml
 
-_DETERMINERS = {
+DETERMINERS = {
     False: ("the", "the", "a", "a", "this", "my"),
     True: ("the", "the", "two", "these", "my", "many"),
 }
@@ -65,7 +65,7 @@ def draw_noun_phrase(draw: random.Random, *, animate: bool) -> NounPhrase:
     return NounPhrase(
         noun=draw.choice(nouns),
         plural=plural,
-        determiner=draw.choice(_DETERMINERS[plural]),
+        determiner=draw.choice(DETERMINERS[plural]),
         adjective=draw.choice(lexicon()["adjectives"]) if draw.random() < 0.5 else None,
     )
 

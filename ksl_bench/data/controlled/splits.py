@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import random
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Literal
 
 from ksl_bench.data.controlled.grammar import LANGUAGES, render
@@ -58,19 +58,29 @@ def controlled_pairs(
     Raises:
         DataError: If a language or the split is unknown, both languages are one, or size is out of range.
     """
-    for language in (source, target):
+    drawn = controlled_segments((source, target), split=split, size=size, seed=seed)
+    return [(one, other) for one, other in drawn]
+
+
+def controlled_segments(
+    languages: Sequence[str], *, split: Split, size: int, seed: int
+) -> list[tuple[str, ...]]:
+    """Draw distinct meanings of one split, each in several languages; see `controlled_pairs`."""
+    for language in languages:
         if language not in LANGUAGES:
             raise DataError(unknown("language of the controlled corpus", language, LANGUAGES))
-    if source == target:
-        raise DataError(f"source and target language are both {source!r}")
+    if len(languages) == 2 and languages[0] == languages[1]:
+        raise DataError(f"source and target language are both {languages[0]!r}")
     if split not in SPLITS:
         raise DataError(unknown("split", split, SPLITS))
     if not 1 <= size <= MOST:
         raise DataError(f"size must be from 1 to {MOST:,} for the controlled corpus, got {size}")
-    pairs: dict[str, tuple[str, str]] = {}
+    drawn: dict[str, tuple[str, ...]] = {}
     # A text as seed is hashed the same way on every platform.
     for meaning in meanings(split, random.Random(f"controlled/{split}/{seed}")):
-        if len(pairs) == size:
+        if len(drawn) == size:
             break
-        pairs.setdefault(render(meaning, "eng"), (render(meaning, source), render(meaning, target)))
-    return list(pairs.values())
+        drawn.setdefault(
+            render(meaning, "eng"), tuple(render(meaning, language) for language in languages)
+        )
+    return list(drawn.values())

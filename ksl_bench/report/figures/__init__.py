@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator
 
 from ksl_bench.leaderboard import Board
 from ksl_bench.registry import Registry
+from ksl_bench.report.figures.directions import direction_maps
 from ksl_bench.report.figures.figure import Figure
 from ksl_bench.report.figures.gains import gain_splits
 from ksl_bench.report.figures.losses import loss_curves
@@ -26,6 +27,7 @@ FIGURES: Registry[Callable[[Board, Store], Iterator[Figure]]] = Registry(
         "sizes": scores_against_size,
         "tickets": ticket_maps,
         "transfer": transfer_matrices,
+        "directions": direction_maps,
         "losses": loss_curves,
     },
 )

@@ -1,0 +1,67 @@
+"""In which language a hypothesis is: told by a library on real text, exactly on the controlled corpus.
+
+An off-target rate is only worth what the identification is; how often it is right on real text stands in
+`docs/directions.md`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from functools import cache
+
+from py3langid.langid import MODEL_FILE, LanguageIdentifier
+
+from ksl_bench.data.controlled import language_of
+from ksl_bench.data.languages import to_iso6391
+from ksl_bench.errors import DataError
+
+UNKNOWN = "unknown"
+"""The language of a text that is in none of the candidates, in several at once, or empty."""
+
+Identify = Callable[[str], str]
+"""From a text to the code of a language, or UNKNOWN."""
+
+
+def controlled_identifier() -> Identify:
+    """Return the exact check of the controlled languages."""
+    return lambda text: language_of(text) or UNKNOWN
+
+
+@cache
+def text_identifier(candidates: tuple[str, ...]) -> Identify:
+    """Return an identifier of real text that chooses among candidates.
+
+    Args:
+        candidates: ISO 639-3 codes, perhaps with a script: "eng", "zho_Hant".
+
+    Raises:
+        DataError: If one is unknown to the library, or two differ by their script alone.
+
+    Source: langid (Lui and Baldwin, 2012), with the model that py3langid ships.
+    """
+    library = LanguageIdentifier.from_model_file(MODEL_FILE)
+    by_label = _labels(candidates, known=library.labels)
+    library.set_languages(list(by_label))
+
+    def identify(text: str) -> str:
+        if not any(letter.isalpha() for letter in text):
+            return UNKNOWN
+        return by_label[library.classify(text)[0]]
+
+    return identify
+
+
+def _labels(candidates: Iterable[str], *, known: Iterable[str]) -> dict[str, str]:
+    """Return candidates by the library's own codes, of two letters where there are two."""
+    found: dict[str, str] = {}
+    problems = []
+    for code in candidates:
+        label = to_iso6391(code) or code[:3]
+        if label not in known:
+            problems.append(f"language identification does not know {code!r}")
+        elif label in found:
+            problems.append(f"language identification cannot tell {found[label]!r} from {code!r}")
+        found[label] = code
+    if problems:
+        raise DataError(problems)
+    return found

@@ -1,0 +1,149 @@
+"""Buckets of directions by hand, their means on draws of known scores, and what is said of gains."""
+
+import numpy as np
+import pytest
+
+from ksl_bench.config import VerdictSpec
+from ksl_bench.leaderboard.direction_tables import direction_sections
+from ksl_bench.leaderboard.directions import add_directions, bucket_of, buckets_of
+from ksl_bench.leaderboard.uneven import judge_directions
+from ksl_bench.leaderboard.verdicts import Compared
+from ksl_bench.significance.resampling import Draw, System
+
+TUNED_ON = ["eng-cat", "cat-eng", "eng-deu"]
+DIRECTIONS = [
+    "eng-cat",
+    "cat-eng",
+    "eng-deu",
+    "cat-deu",
+    "deu-cat",
+    "eng-dan",
+    "dan-deu",
+    "deu-dan",
+]
+SPEC = {"name": "directions", "directions": DIRECTIONS, "tuned_on": TUNED_ON}
+DRAWS = 400
+
+
+@pytest.mark.parametrize(
+    ("direction", "bucket"),
+    [
+        ("eng-cat", "supervised"),
+        ("cat-deu", "zero_shot_pair"),
+        ("deu-eng", "zero_shot_source"),  # German was a target only
+        ("eng-dan", "zero_shot_target"),
+        ("dan-cat", "zero_shot_source"),
+        ("deu-dan", "zero_shot_both"),
+    ],
+)
+def test_a_direction_by_what_was_tuned_on(direction, bucket):
+    assert bucket_of(direction, TUNED_ON) == bucket
+
+
+def test_every_direction_is_in_two_buckets_and_empty_ones_are_left_out():
+    found = buckets_of(["eng-cat", "cat-deu", "zho_Hant-eng"], ["eng-cat"])
+    assert found == {
+        "supervised": ["eng-cat"],
+        "zero_shot_both": ["cat-deu", "zho_Hant-eng"],
+        "english_centric": ["eng-cat", "zho_Hant-eng"],
+        "not_english_centric": ["cat-deu"],
+    }
+
+
+def groups(scores, seed):
+    """Return systems of given scores whose resamples spread by 0.5 around them."""
+    draw = np.random.default_rng(seed)
+    kept = Draw(resamples=DRAWS, groups=100, unit="documents", digest="0")
+    return {
+        ("direction", name, rule, "bleu"): System(
+            (), np.array([value]), (value + draw.normal(0, 0.5, DRAWS))[:, None], kept
+        )
+        for rule in ("raw", "first_line")
+        for name, value in zip(DIRECTIONS, scores, strict=True)
+    }
+
+
+def row(name, method, own):
+    score = {"value": 0.0, "low": 0.0, "high": 0.0}
+    return {
+        "baseline": name,
+        "method": method,
+        "task": "directions",
+        "probe": None,
+        "condition": "default",
+        "scored_under": "default",
+        "status": "finished",
+        "scores": {rule: {"bleu": score} for rule in ("raw", "first_line")},
+        "gains": None,
+    }
+
+
+@pytest.fixture
+def made():
+    base = groups([50.0] * 8, 1)
+    lora = groups([60, 61, 62, 50, 50, 50, 50, 40], 2)
+    rows = [row("base", "none", base), row("lora", "lora", lora)]
+    add_directions(rows, [base, lora], SPEC)
+    return rows, [base, lora]
+
+
+def test_a_bucket_scores_the_mean_of_its_directions_on_every_draw(made):
+    rows, (_, lora) = made
+    bucket = rows[1]["directions"]["buckets"]["supervised"]
+    assert bucket["directions"] == TUNED_ON
+    number = bucket["scores"]["raw"]["bleu"]
+    assert number["value"] == pytest.approx(61.0)
+    names = [("direction", one, "raw", "bleu") for one in TUNED_ON]
+    spread = np.mean([lora[one].resampled_BR for one in names], axis=0).std(ddof=1)
+    assert number["standard_error"] == pytest.approx(spread, rel=0.05)
+    gain = bucket["gains"]["raw"]["bleu"]
+    assert gain["value"] == pytest.approx(11.0)
+    assert gain["low"] > 10
+    assert rows[0]["directions"]["buckets"]["supervised"]["gains"] is None
+    assert rows[0]["directions"]["gains"] is None
+
+
+def test_another_task_has_no_directions():
+    rows = [row("base", "none", {})]
+    add_directions(rows, [{}], {"name": "translation"})
+    assert rows[0]["directions"] is None
+    assert list(direction_sections(rows)) == []
+
+
+def test_an_uneven_gain_names_what_is_lost(made):
+    rows, systems = made
+    board = Compared("default", rows, [{}, {}], VerdictSpec())
+    found = judge_directions(board, systems)
+    assert [one.rule for one in found] == ["first_line", "raw"]
+    first = found[0]
+    assert (first.baseline, first.verdict, first.against) == ("lora", "uneven", ("base",))
+    assert first.text.startswith("lora gains on 3 of 8 directions, loses on 1 (deu-dan: -10.0 [")
+    assert "neither is shown on 4" in first.text
+    assert len(first.comparisons) == 8
+    assert {one["direction"] for one in first.comparisons} == set(DIRECTIONS)
+
+
+@pytest.mark.parametrize(
+    ("scores", "verdict"),
+    [
+        ([60] * 8, "everywhere"),
+        ([60] + [50] * 7, "partly"),
+        ([50] * 8, "nowhere"),
+        ([40] + [50] * 7, "loses"),
+    ],
+)
+def test_what_is_not_shown_is_not_said(scores, verdict):
+    base, own = groups([50.0] * 8, 1), groups(scores, 3)
+    rows = [row("base", "none", base), row("full", "full", own)]
+    add_directions(rows, [base, own], SPEC)
+    found = judge_directions(Compared("default", rows, [{}, {}], VerdictSpec()), [base, own])
+    assert found[0].verdict == verdict
+
+
+def test_tables_stand_beside_each_other(made):
+    rows, _ = made
+    first, second = direction_sections(rows)
+    assert first.columns[:3] == ("baseline", "all", "super-\nvised")
+    assert first.lines[1].cells("half_width")[2].startswith("61.0±")
+    assert [line.row["baseline"] for line in second.lines] == ["lora"]
+    assert second.lines[0].cells("half_width")[2].startswith("+11.0±")

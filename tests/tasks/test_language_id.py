@@ -1,0 +1,44 @@
+"""Language identification, measured on real text before any off-target rate is believed."""
+
+import pytest
+
+from ksl_bench.errors import DataError
+from ksl_bench.tasks.language_id import UNKNOWN, controlled_identifier, text_identifier
+
+LANGUAGES = ("eng", "cat", "spa", "dan")
+
+
+@pytest.mark.shared_data
+@pytest.mark.parametrize("language", LANGUAGES)
+def test_real_text_is_told_right_in_95_of_100(language, shared_data):
+    text = (shared_data / "ntrex128" / f"newstest2019.{language}").read_text(encoding="utf-8")
+    lines = text.split("\n")  # a line may hold a separator that splitlines() takes for an end
+    found = [text_identifier(LANGUAGES)(line) for line in lines if line.strip()]
+    assert found.count(language) / len(found) >= 0.95
+
+
+def test_only_candidates_are_answers():
+    text = "This is a sentence in plain English, and it is long enough to tell."
+    assert text_identifier(LANGUAGES)(text) == "eng"
+    assert text_identifier(("cat", "spa"))(text) in ("cat", "spa")
+    assert text_identifier(("eng_Latn", "cat_Latn"))(text) == "eng_Latn"
+
+
+@pytest.mark.parametrize("text", ["", "  ", "12.5 %"])
+def test_a_text_without_a_letter_is_of_no_language(text):
+    assert text_identifier(LANGUAGES)(text) == UNKNOWN
+
+
+def test_what_cannot_be_told_apart_is_refused_all_at_once():
+    with pytest.raises(DataError) as caught:
+        text_identifier(("eng", "zho_Hans", "zho_Hant", "nah"))
+    assert caught.value.problems == (
+        "language identification cannot tell 'zho_Hans' from 'zho_Hant'",
+        "language identification does not know 'nah'",
+    )
+
+
+def test_the_controlled_languages_are_told_exactly():
+    identify = controlled_identifier()
+    assert identify("El gos veu una casa vella.") == "cat"
+    assert identify("El gos sees una casa.") == UNKNOWN
