@@ -25,7 +25,7 @@ ORDER = [
     ["config", "measure", "tiny_base", "tiny_base_five"],
     ["storage"],
     ["data", "store"],
-    ["lottery"],
+    ["detection", "lottery"],
     ["methods"],
     ["tasks"],
     ["models"],

@@ -1,0 +1,1 @@
+"""Machine-generated text told from human text, as numerics: statistics, thresholds, AUC, votes."""
