@@ -22,7 +22,7 @@ OWNERS = {
 ORDER = [
     ["errors"],
     ["auth", "registry", "significance"],
-    ["config", "measure", "tiny_base", "tiny_base_five"],
+    ["config", "detection_corpus", "measure", "tiny_base", "tiny_base_five"],
     ["storage"],
     ["data", "store"],
     ["detection", "lottery"],
@@ -41,7 +41,7 @@ ORDER = [
     ["sweep"],
     ["report"],
     ["tracking"],
-    ["doctor", "runner", "make_tiny_base"],
+    ["doctor", "runner", "make_detection_corpus", "make_tiny_base"],
     ["sweeper"],
     ["cli"],
 ]
