@@ -183,6 +183,28 @@ class LabelColumns(Spec):
     """Texts of one document, or of one text in several languages, are drawn together; where it is there."""
 
 
+def label_pairs(given: Any) -> Any:
+    """Return labels with their verbalizers as pairs: from a mapping, or a list of labels or pairs."""
+    if isinstance(given, dict):
+        return tuple((str(label), word) for label, word in given.items())
+    if isinstance(given, (list, tuple)):
+        return tuple((one, one) if isinstance(one, str) else one for one in given)
+    return given
+
+
+def check_labels(labels: tuple[tuple[str, str], ...]) -> None:
+    """Check that no two labels, and no two verbalizers, read alike.
+
+    Raises:
+        ValueError: With those that do.
+    """
+    for what, words in zip(("label", "verbalizer"), zip(*labels, strict=True), strict=True):
+        plain = [" ".join(one.split()).casefold() for one in words]
+        twice = sorted({one for one in plain if plain.count(one) > 1})
+        if twice:
+            raise ValueError(f"labels: {what} given more than once: {', '.join(twice)}")
+
+
 class ClassificationSpec(TaskSpec):
     """Classification of single texts, in one or several languages.
 
@@ -203,21 +225,50 @@ class ClassificationSpec(TaskSpec):
     @classmethod
     def _own_words(cls, given: Any) -> Any:
         """Take a mapping as its pairs, and a label alone as its own verbalizer."""
-        if isinstance(given, dict):
-            return tuple(given.items())
-        if isinstance(given, (list, tuple)):
-            return tuple((one, one) if isinstance(one, str) else one for one in given)
-        return given
+        return label_pairs(given)
 
     @model_validator(mode="after")
     def _told_apart(self) -> ClassificationSpec:
-        for what, words in zip(
-            ("label", "verbalizer"), zip(*self.labels, strict=True), strict=True
-        ):
-            plain = [" ".join(one.split()).casefold() for one in words]
-            twice = sorted({one for one in plain if plain.count(one) > 1})
-            if twice:
-                raise ValueError(f"labels: {what} given more than once: {', '.join(twice)}")
+        check_labels(self.labels)
+        return self
+
+
+class DetectionColumns(LabelColumns):
+    """What the columns of a detection corpus are called."""
+
+    generator: str = "generator"
+    """What wrote a text, for scores by generator; read where it is there."""
+
+
+class DetectionSpec(TaskSpec):
+    """Machine-generated text told from human text, in one or several languages.
+
+    Files are `controlled`, a TSV with a header, JSONL, a folder with one file a language and split, or
+    `hf://id@revision?...`. Thresholds are chosen on dev, which is never scored.
+    """
+
+    name: Literal["detection"] = "detection"
+    languages: Annotated[tuple[Language, ...], Field(min_length=1)]
+    """Of the texts that are used; those of other languages are left out."""
+    labels: Annotated[tuple[tuple[Text, Text], ...], Field(min_length=2, max_length=2)] = (
+        ("human", "human"),
+        ("machine", "machine"),
+    )
+    """What a human and a machine text are labelled in the data, in this order, each with its verbalizer."""
+    fewest_per_class: int = Field(default=20, ge=1)
+    """Human and machine texts that a language must have in dev for a threshold of its own."""
+    prompt: str = "detection"
+    columns: DetectionColumns = DetectionColumns()
+
+    @field_validator("labels", mode="before")
+    @classmethod
+    def _own_words(cls, given: Any) -> Any:
+        """Take a mapping as its pairs, and a label alone as its own verbalizer."""
+        return label_pairs(given)
+
+    @model_validator(mode="after")
+    def _told_apart(self) -> DetectionSpec:
+        check_labels(self.labels)
         return self
 
 
@@ -225,6 +276,7 @@ TASK_SPECS: dict[str, type[TaskSpec]] = {
     "translation": TranslationSpec,
     "directions": DirectionsSpec,
     "classification": ClassificationSpec,
+    "detection": DetectionSpec,
 }
 """What a suite says of each task, by the task's name."""
 
@@ -239,7 +291,8 @@ def _task_name(given: Any) -> str | None:
 AnyTask = Annotated[
     Annotated[TranslationSpec, Tag("translation")]
     | Annotated[DirectionsSpec, Tag("directions")]
-    | Annotated[ClassificationSpec, Tag("classification")],
+    | Annotated[ClassificationSpec, Tag("classification")]
+    | Annotated[DetectionSpec, Tag("detection")],
     Discriminator(_task_name),
 ]
 """One of `TASK_SPECS`."""
@@ -384,6 +437,37 @@ class StepSpec(Spec):
     train: TrainSpec
 
 
+class PerformerSpec(Spec):
+    """The second model of a statistic that compares two: of one tokenizer with the base model."""
+
+    baseline: str | None = None
+    """A baseline of the suite: the base with what was trained there."""
+    model: ModelSpec | None = None
+    """Another base model; give this or `baseline`."""
+
+    @model_validator(mode="after")
+    def _one_model(self) -> PerformerSpec:
+        if (self.baseline is None) == (self.model is None):
+            raise ValueError("give exactly one of baseline and model")
+        return self
+
+
+class StatisticSpec(Spec):
+    """A statistic of a text under the base model, which nothing is trained for."""
+
+    name: str
+    """One of `detection.statistics.STATISTICS`."""
+    performer: PerformerSpec | None = None
+    """Of a statistic of two models the second; the base model is then the observer."""
+
+
+class VoteSpec(Spec):
+    """A majority vote: a text is called machine if more than half of the voters do."""
+
+    of: Annotated[tuple[str, ...], Field(min_length=2)]
+    """Baselines of the suite that are listed before; a vote among them has one voice."""
+
+
 class SearchSpec(Spec):
     """What it took to choose a baseline's fields on dev; part of what it costs, not of what it is."""
 
@@ -418,6 +502,10 @@ class Baseline(Spec):
     """Makes it a merge of another baseline's states; it then has that one's method, ticket and training."""
     by_step: tuple[StepSpec, ...] = ()
     """What each step of a sequence is tuned with; all alike where nothing is said."""
+    statistic: StatisticSpec | None = None
+    """Makes it a statistical detector: texts are scored by a statistic, and nothing is trained."""
+    vote: VoteSpec | None = None
+    """Makes it a vote of other detectors; it looks at no text itself."""
     search: SearchSpec | None = None
     """Of a baseline that a suite takes from a sweep."""
 

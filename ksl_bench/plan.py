@@ -15,6 +15,7 @@ import sacrebleu
 from ksl_bench.config import (
     Baseline,
     EvaluateSpec,
+    ModelSpec,
     Split,
     Suite,
     TaskSpec,
@@ -28,9 +29,10 @@ from ksl_bench.leaks import Segments, find_leaks
 from ksl_bench.lottery.entries import REST, criterion_needs
 from ksl_bench.methods import METHODS, build_method
 from ksl_bench.methods.base import hyperparameters
-from ksl_bench.models import ModelReference
+from ksl_bench.models import ModelReference, find_model
 from ksl_bench.store import key_of
 from ksl_bench.tasks import build_task
+from ksl_bench.tasks.readings import READINGS
 
 NUMERICS = 1
 """Raised when the same inputs would give other numbers: then nothing old counts as finished."""
@@ -123,6 +125,10 @@ class Work:
     """For a ticket: keys of tickets with which it has nothing in common."""
     merged: tuple[Step, ...] = ()
     """For an evaluation: the states that are merged, each tuned from the base."""
+    performer: Step | ModelReference | None = None
+    """Of a statistic that compares two models: the second one, a state of the suite or another base model."""
+    voters: tuple[str, ...] = ()
+    """Of a vote: keys of the evaluations that have a voice."""
 
     @property
     def needs(self) -> tuple[tuple[Kind, str], ...]:
@@ -133,7 +139,11 @@ class Work:
         if self.ticket_key is not None:
             needed.append(("ticket", self.ticket_key))
         needed += [("ticket", key) for key in self.excluded]
-        needed += [("state", step.state_key) for step in (*self.parents[-1:], *self.merged)]
+        steps = (*self.parents[-1:], *self.merged)
+        if isinstance(self.performer, Step):
+            steps = (*steps, self.performer)
+        needed += [("state", step.state_key) for step in steps]
+        needed += [("evaluation", key) for key in self.voters]
         return tuple(dict.fromkeys(needed))
 
 
@@ -153,7 +163,8 @@ class Row:
     source_state_key: str | None
     """The tuned state that the ticket was found in."""
     earlier: tuple[Source, ...] = ()
-    """What else it rests on, sources first: earlier steps of a sequence, or the states that are merged."""
+    """What else it rests on, sources first: earlier steps of a sequence, the states that are merged, the second
+    model of a statistic, the voters of a vote."""
 
     def chain(self) -> Iterator[tuple[Kind, str]]:
         """Yield the row's artifacts, sources first."""
@@ -166,6 +177,34 @@ class Row:
         if self.state_key is not None:
             yield "state", self.state_key
         yield "evaluation", self.evaluation_key
+
+
+    def as_voter(self) -> Iterator[Source]:
+        """Yield the row's artifacts as what a vote rests on, sources first."""
+        yield from self.earlier
+        names = {"evaluation": "its voter", "state": "the tuning of its voter"}
+        for kind, key in self.chain():
+            if (kind, key) not in {(one, other) for one, other, _ in self.earlier}:
+                yield kind, key, f"{names.get(kind, 'the ticket of its voter')} {self.baseline}"
+
+
+@dataclass(frozen=True, slots=True)
+class Detector:
+    """What a statistic or a vote needs of other rows."""
+
+    performer: Step | ModelReference | None = None
+    voters: tuple[str, ...] = ()
+    """Keys of evaluations."""
+    sources: tuple[Source, ...] = ()
+
+    @property
+    def inputs(self) -> dict[str, Any]:
+        """Return what of it enters keys."""
+        if self.voters:
+            return {"voters": list(self.voters)}
+        if isinstance(self.performer, ModelReference):
+            return {"performer": self.performer.digest}
+        return {} if self.performer is None else {"performer": self.performer.state_key}
 
 
 @dataclass(frozen=True, slots=True)
@@ -203,6 +242,12 @@ class Plan:
         }
 
 
+def splits_of(suite: Suite) -> tuple[Split, ...]:
+    """Return the splits that a suite reads: for tuning, perhaps for thresholds, for scores."""
+    calibrating: tuple[Split, ...] = ("dev",) if READINGS[suite.task.name].calibrates else ()
+    return ("train", *calibrating, suite.evaluate.split)
+
+
 class _Planner:
     """Collects works by key while rows are planned."""
 
@@ -210,8 +255,9 @@ class _Planner:
         self.suite, self.model = suite, model
         self.works: dict[str, Work] = {}
         self.texts: dict[tuple[str, Split], Text] = {}
+        self._models: dict[ModelSpec, ModelReference] = {}
         for name, spec in suite.tasks.items():
-            for split in ("train", suite.evaluate.split):
+            for split in splits_of(suite):
                 if (spec, split) not in texts:
                     texts[spec, split] = Text.read(spec, split)
                 self.texts[name, split] = texts[spec, split]
@@ -269,23 +315,57 @@ class _Planner:
         if METHODS[baseline.method].trains:
             state_key = self._state(baseline, seed, condition, ticket, parents)
             steps = (*parents, Step(baseline, condition, seed, state_key, ticket))
-        rows = [
-            Row(
-                baseline=baseline.name,
-                seed=seed,
-                condition=step_name([*(one.condition for one in parents), condition]),
-                scored_under=under,
-                evaluation_key=self._evaluation(
-                    baseline, seed, under, state_key=state_key, ticket=ticket, parents=parents
-                ),
+        before = (*(one for step in parents for one in step.chain()), *ticket.others)
+        rows = []
+        for under in scored:
+            detector = self._detector(baseline, seed, condition, under)
+            key = self._evaluation(
+                baseline,
+                seed,
+                under,
                 state_key=state_key,
-                ticket_key=ticket.key,
-                source_state_key=ticket.source_state_key,
-                earlier=(*(one for step in parents for one in step.chain()), *ticket.others),
+                ticket=ticket,
+                parents=parents,
+                detector=detector,
             )
-            for under in scored
-        ]
+            rows.append(
+                Row(
+                    baseline=baseline.name,
+                    seed=seed,
+                    condition=step_name([*(one.condition for one in parents), condition]),
+                    scored_under=under,
+                    evaluation_key=key,
+                    state_key=state_key,
+                    ticket_key=ticket.key,
+                    source_state_key=ticket.source_state_key,
+                    earlier=(*before, *detector.sources),
+                )
+            )
         return steps, rows
+
+    def _detector(self, baseline: Baseline, seed: int, condition: str, under: str) -> Detector:
+        """Return what a statistic or a vote needs of other rows; nothing for other baselines."""
+        if baseline.vote is not None:
+            rows = [
+                self._tuned(self.suite.baseline(name).at_step(0), seed, condition, (), (under,))[1]
+                for name in baseline.vote.of
+            ]
+            found = [row for some in rows for row in some]
+            return Detector(
+                voters=tuple(row.evaluation_key for row in found),
+                sources=tuple(source for row in found for source in row.as_voter()),
+            )
+        spec = baseline.statistic.performer if baseline.statistic is not None else None
+        if spec is None:
+            return Detector()
+        if spec.model is not None:
+            if spec.model not in self._models:
+                self._models[spec.model] = find_model(spec.model, weights=False)
+            return Detector(performer=self._models[spec.model])
+        assert spec.baseline is not None
+        other = self.suite.baseline(spec.baseline).at_step(0)
+        (step,), _ = self._tuned(other, seed, condition, (), ())
+        return Detector(performer=step, sources=tuple(step.chain()))
 
     def _merged(self, baseline: Baseline, of: Baseline, seed: int) -> Iterator[Row]:
         """Plan a merge: a state from the base for each task, and one model of them all."""
@@ -460,8 +540,9 @@ class _Planner:
         ticket: Selected | None = None,
         parents: tuple[Step, ...] = (),
         merged: tuple[Step, ...] = (),
+        detector: Detector | None = None,
     ) -> str:
-        ticket = ticket or Selected()
+        ticket, detector = ticket or Selected(), detector or Detector()
         evaluate, probe = self.suite.evaluate, baseline.probe
         inputs = {
             "base": self.model.digest,
@@ -480,6 +561,12 @@ class _Planner:
         if baseline.merge is not None:
             inputs["merge"] = baseline.merge.model_dump(mode="json", exclude={"of"})
             inputs["states"] = [step.state_key for step in merged]
+        if READINGS[self.suite.task.name].calibrates:
+            inputs["calibration"] = self.texts[condition, "dev"].inputs
+        if baseline.statistic is not None:
+            inputs["statistic"] = baseline.statistic.name
+            inputs["max_seq_length"] = baseline.train.max_seq_length
+        inputs |= detector.inputs
         return self._add(
             "evaluation",
             condition,
@@ -491,6 +578,8 @@ class _Planner:
             ticket_key=ticket.key,
             ticket_after=ticket.after,
             merged=merged,
+            performer=detector.performer,
+            voters=detector.voters,
         )
 
 

@@ -70,6 +70,8 @@ _TEMPLATES = {
     # Classification.
     "topic": "Text: {text}\nTopic:",
     "topic_listed": "What is this {language} text about: {labels}?\n\nText: {text}\nTopic:",
+    # Detection.
+    "detection": "Text: {text}\nWritten by:",
 }
 TEMPLATES: Registry[Template] = Registry(
     "prompt", {name: Template(name, text) for name, text in _TEMPLATES.items()}

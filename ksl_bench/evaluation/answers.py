@@ -6,9 +6,12 @@ Shapes: N examples.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
+from typing import TypeVar
 
 from ksl_bench.tasks.base import Example, Output, Task
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,6 +26,8 @@ class Answers:
     """ISO 639-3 code of each, (N,); metrics that tokenize go by it."""
     groups: Mapping[str, Sequence[str]]
     """By axis the group of each, (N,)."""
+    scores: Mapping[str, Sequence[float]] = field(default_factory=dict)
+    """By rule what each answer was decided by, (N,); none where a task has no such number."""
 
     def __post_init__(self) -> None:
         """Check that all are as many.
@@ -30,14 +35,15 @@ class Answers:
         Raises:
             ValueError: If not.
         """
-        for name, lines in {**self.hypotheses, **self.groups, "languages": self.languages}.items():
+        told = {**self.hypotheses, **self.groups, "languages": self.languages}
+        for name, lines in [*told.items(), *self.scores.items()]:
             if len(lines) != len(self.references):
                 raise ValueError(f"{name}: {len(lines)}, but {len(self.references)} references")
 
     def at(self, places: Sequence[int]) -> Answers:
         """Return the answers to some of the examples."""
 
-        def some(lines: Sequence[str]) -> list[str]:
+        def some(lines: Sequence[T]) -> list[T]:
             return [lines[place] for place in places]
 
         return replace(
@@ -46,6 +52,7 @@ class Answers:
             references=some(self.references),
             languages=some(self.languages),
             groups={axis: some(groups) for axis, groups in self.groups.items()},
+            scores={rule: some(scores) for rule, scores in self.scores.items()},
         )
 
 

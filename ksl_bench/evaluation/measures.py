@@ -11,6 +11,7 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from ksl_bench.detection.auc import auc
 from ksl_bench.evaluation.answers import Answers
 from ksl_bench.evaluation.metrics import score_corpus
 from ksl_bench.evaluation.statistics import corpus_scores, sentence_statistics, statistics_width
@@ -160,6 +161,35 @@ class LanguageMeasure:
         return f"{self.metric}|version:1"
 
 
+class AreaMeasure:
+    """The area under the ROC curve of what machine text was detected by; 100 where the classes are apart."""
+
+    def __init__(self, positive: str) -> None:
+        """Take the label that a high score speaks for."""
+        self.positive = positive
+
+    def statistics(self, answers: Answers, rule: str) -> NDArray[np.generic]:
+        """Return the score of every text, and 1 where it is of the positive class; float64, (N, 2)."""
+        positive_N = [float(one == self.positive) for one in answers.references]
+        return np.stack([np.asarray(answers.scores[rule], dtype=np.float64), positive_N], axis=1)
+
+    def scores(self, counts_BN: Floats, kept_NS: NDArray[np.generic]) -> Floats:
+        """Return the area of every draw; NaN of one without either class."""
+        positive_N = kept_NS[:, 1].astype(bool)
+        if positive_N.all() or not positive_N.any():
+            return np.full(len(counts_BN), np.nan)
+        return 100.0 * auc(kept_NS[:, 0], positive_N, counts_BN)
+
+    def value(self, answers: Answers, rule: str) -> float:
+        """Return the area over all texts; NaN where a class is missing."""
+        everything = np.ones((1, len(answers.references)))
+        return float(self.scores(everything, self.statistics(answers, rule))[0])
+
+    def signature(self, answers: Answers, rule: str) -> str:
+        """Return how the area is computed."""
+        return f"auc|positive:{self.positive}|ties:half|version:1"
+
+
 def build_measure(metric: str, labels: Sequence[str], identify: Identify | None = None) -> Measure:
     """Return the measure of a metric.
 
@@ -171,4 +201,6 @@ def build_measure(metric: str, labels: Sequence[str], identify: Identify | None 
     if metric in LANGUAGE_METRICS:
         assert identify is not None
         return LanguageMeasure(metric, identify)
+    if metric == "auc":
+        return AreaMeasure(labels[-1])
     return TextMeasure(metric) if metric in TEXT_METRICS else LabelMeasure(metric, labels)

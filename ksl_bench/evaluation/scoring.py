@@ -17,6 +17,7 @@ from ksl_bench.evaluation.answers import Answers
 from ksl_bench.evaluation.measures import Measure
 from ksl_bench.significance.intervals import mean_interval
 from ksl_bench.significance.resampling import Floats, Resampling, System, resample
+from ksl_bench.tasks.base import ALL_GROUPS
 
 SENTENCES_FILE = "statistics.safetensors"
 """`<rule>/<metric>`: what is kept of every sentence, (N, S); `groups`: its document or itself, (N,)."""
@@ -75,9 +76,9 @@ def score_answers(
     sentences: dict[str, NDArray[Any]] = {}
     resampled: dict[str, Floats] = {}
     grouped = _Groups(answers, drawn)
-    alike: dict[tuple[str, ...], str] = {}  # rules often agree
+    alike: dict[Any, str] = {}  # rules often agree
     for rule, lines in answers.hypotheses.items():
-        first = alike.setdefault(tuple(lines), rule)
+        first = alike.setdefault((tuple(lines), tuple(answers.scores.get(rule, ()))), rule)
         for metric, measure in measures.items():
             name, source = f"{rule}/{metric}", f"{first}/{metric}"
             if first != rule:
@@ -114,9 +115,10 @@ class _Groups:
     def __init__(self, answers: Answers, drawn: Resampling) -> None:
         self._answers, self._drawn = answers, drawn
         self._places = {
-            (axis, group): [at for at, one in enumerate(groups) if one == group]
+            (axis, group): [at for at, one in enumerate(groups) if one in (group, ALL_GROUPS)]
             for axis, groups in answers.groups.items()
             for group in dict.fromkeys(groups)
+            if group != ALL_GROUPS
         }
         self.scores: dict[str, dict[str, Any]] = {}
         self.resampled: dict[str, Floats] = {}
@@ -125,6 +127,8 @@ class _Groups:
         """Score one rule and metric in every group."""
         for (axis, group), places in self._places.items():
             value = measure.value(self._answers.at(places), rule)
+            if np.isnan(value):  # the metric tells nothing of this group
+                continue
             found_B = measure.scores(self._drawn.counts_BN[:, places], kept_NS[places])
             # A draw without any example of a small group tells nothing of it.
             resampled_B = np.where(np.isnan(found_B), value, found_B)
@@ -135,6 +139,8 @@ class _Groups:
     def copy(self, source: str, rule: str, metric: str) -> None:
         """Take another rule's scores, which read the same."""
         for axis, group in self._places:
+            if metric not in self.scores[axis][group].get(source, {}):
+                continue
             entry = self.scores[axis][group][source][metric]
             self._keep(
                 axis,

@@ -9,12 +9,18 @@ from ksl_bench.config import TaskSpec
 from ksl_bench.registry import Registry
 from ksl_bench.tasks.base import Task
 from ksl_bench.tasks.classification import Classification
+from ksl_bench.tasks.detection import Detection
 from ksl_bench.tasks.directions import Directions
 from ksl_bench.tasks.translation import Translation
 
 TASKS: Registry[Callable[[Any], Task]] = Registry(
     "task",
-    {"translation": Translation, "directions": Directions, "classification": Classification},
+    {
+        "translation": Translation,
+        "directions": Directions,
+        "classification": Classification,
+        "detection": Detection,
+    },
 )
 
 

@@ -13,6 +13,10 @@ from ksl_bench.config import Split
 from ksl_bench.data.prompts import Template
 
 
+ALL_GROUPS = "*"
+"""An example of this group of an axis counts in every group of the axis."""
+
+
 @dataclass(frozen=True, slots=True)
 class Example:
     """One thing to be done: what fills the prompt, and the wanted response."""
@@ -27,7 +31,7 @@ class Example:
     document: str | None = None
     """What it is drawn together with: the document it stands in, where the corpus says so."""
     groups: Mapping[str, str] = field(default_factory=dict)
-    """By axis the group whose scores it also counts in: its language, its direction, ..."""
+    """By axis the group whose scores it also counts in: its language, its direction, ...; or ALL_GROUPS."""
 
     @property
     def wanted(self) -> str:

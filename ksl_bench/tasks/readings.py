@@ -25,12 +25,15 @@ class Readings:
     """All that can score the task."""
     usual_metrics: tuple[str, ...]
     """What is scored unless a suite says otherwise; the first is the headline."""
+    calibrates: bool = False
+    """Whether thresholds are chosen on dev, which is then never scored."""
 
 
 TEXT_METRICS = ("bleu", "chrf", "spbleu_flores101", "spbleu_flores200")
 LANGUAGE_METRICS = ("off_target", "no_language")
 """Of hypotheses, in per cent: in another language than the wanted one, and in none that can be told."""
 LABEL_METRICS = ("accuracy", "macro_f1")
+DETECTION_METRICS = (*LABEL_METRICS, "auc")
 
 READINGS: Registry[Readings] = Registry(
     "task",
@@ -56,6 +59,14 @@ READINGS: Registry[Readings] = Registry(
             metrics=LABEL_METRICS,
             usual_metrics=("macro_f1", "accuracy"),
         ),
+        "detection": Readings(
+            plain="global",
+            content="calibrated",
+            form=None,
+            metrics=DETECTION_METRICS,
+            usual_metrics=DETECTION_METRICS,
+            calibrates=True,
+        ),
     },
 )
 
@@ -64,5 +75,7 @@ WHERE: Mapping[str, str] = {
     "first_line": "on the first line",
     "prompt_restart": "up to a restarted prompt",
     "likelihood": "by the likelihood of the labels",
+    "global": "by one threshold",
+    "calibrated": "by a threshold for each language",
 }
 """By rule: where a score is read, as a sentence has it."""

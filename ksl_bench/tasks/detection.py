@@ -1,0 +1,136 @@
+"""Machine-generated text told from human text.
+
+Every detector gives each text a score, high for machine; thresholds from dev make a label of it. A fine-tuned
+classifier is asked for the likelihood of the two labels, a statistic looks at the text itself, a vote at the
+labels that others gave.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+from ksl_bench.config import DetectionSpec, Split
+from ksl_bench.data.detection import generator_of, read_detection
+from ksl_bench.data.languages import language_name
+from ksl_bench.data.prompts import Template, template
+from ksl_bench.errors import DataError
+from ksl_bench.tasks.base import ALL_GROUPS, Example, Examples, Output
+
+FIELDS = frozenset({"text", "language"})
+HUMAN, MACHINE = "human", "machine"
+RULES = ("global", "calibrated")
+"""One threshold for all texts, and one for each language with enough of them."""
+
+
+@dataclass(frozen=True, slots=True)
+class Detected(Output):
+    """What a detector says of one text."""
+
+    scores: Mapping[str, float] | None = None
+    """By rule: high for machine."""
+    machine: Mapping[str, bool] | None = None
+    """By rule: whether the text is called machine-generated."""
+
+
+def detected(scores: Mapping[str, float], machine: Mapping[str, bool]) -> Detected:
+    """Return what a detector says of one text, by rule; it writes nothing."""
+    return Detected("", False, 0, scores=scores, machine=machine)
+
+
+class Detection:
+    """Tell whether a text was written by a machine."""
+
+    sentence: ClassVar[str] = "text"
+    macro_axis: str | None = None
+
+    def __init__(self, spec: DetectionSpec) -> None:
+        """Take the languages, the labels, the prompt and the files from a suite."""
+        self.spec = spec
+
+    @property
+    def labels(self) -> tuple[tuple[str, str], ...]:
+        """Return `human` and `machine` with their verbalizers."""
+        (_, human), (_, machine) = self.spec.labels
+        return (HUMAN, human), (MACHINE, machine)
+
+    @property
+    def template(self) -> Template:
+        """Return the prompt template; it must hold `{text}`."""
+        return template(self.spec.prompt, required=self.sentence, allowed=FIELDS)
+
+    @property
+    def identity(self) -> Mapping[str, Any]:
+        """Return the prompt, the labels with their verbalizers, and what a threshold needs."""
+        return {
+            "text": self.template.text,
+            "labels": [list(one) for one in self.spec.labels],
+            "fewest_per_class": self.spec.fewest_per_class,
+        }
+
+    @property
+    def rules(self) -> Mapping[str, Callable[[Output], str]]:
+        """Return the rules: what is called machine by one threshold, and by that of the language."""
+        return {rule: _label_by(rule) for rule in RULES}
+
+    def read(self, split: Split) -> Examples:
+        """Read one split.
+
+        A human text counts in every generator's group: there is nothing else to tell its texts from.
+
+        Raises:
+            DataError: If it cannot be read as asked, a class is missing, or a text of dev stands in devtest.
+        """
+        corpus = read_detection(self.spec, split)
+        (human, _), _ = self.spec.labels
+        if len({one.label for one in corpus.items}) < 2:
+            raise DataError(f"{corpus.origin}: both classes are needed, it has one only")
+        if split == "devtest":
+            self._check_apart({one.text for one in corpus.items})
+        words = dict(self.labels)
+        items = []
+        for one in corpus.items:
+            label, writer = HUMAN if one.label == human else MACHINE, generator_of(self.spec, one)
+            groups = {
+                "language": one.language,
+                "generator": ALL_GROUPS if label == HUMAN else writer,
+            }
+            items.append(
+                Example(
+                    {"text": one.text, "language": language_name(one.language)},
+                    words[label],
+                    reference=label,
+                    language=one.language[:3],
+                    document=one.document,
+                    groups=groups,
+                )
+            )
+        return Examples(tuple(items), corpus.digest, corpus.origin, corpus.available)
+
+    def _check_apart(self, scored: set[str]) -> None:
+        """Check that thresholds are not chosen on what is scored."""
+        both = scored & {one.text for one in read_detection(self.spec, "dev").items}
+        if both:
+            raise DataError(
+                f"task.dev_files: {len(both)} texts stand in devtest, too; thresholds are chosen on dev, "
+                "which must not be scored"
+            )
+
+    def diagnostics(self, outputs: Sequence[Output], references: Sequence[str]) -> dict[str, Any]:
+        """Return by rule the share of texts that are called machine, in [0, 1]."""
+        return {
+            "called_machine": {
+                name: sum(rule(one) == MACHINE for one in outputs) / len(outputs)
+                for name, rule in self.rules.items()
+            },
+        }
+
+
+def _label_by(rule: str) -> Callable[[Output], str]:
+    def label(output: Output) -> str:
+        assert isinstance(output, Detected)
+        assert output.machine is not None
+        return MACHINE if output.machine[rule] else HUMAN
+
+    return label
