@@ -163,8 +163,8 @@ class Row:
     source_state_key: str | None
     """The tuned state that the ticket was found in."""
     earlier: tuple[Source, ...] = ()
-    """What else it rests on, sources first: earlier steps of a sequence, the states that are merged, the second
-    model of a statistic, the voters of a vote."""
+    """What else it rests on, sources first: earlier steps of a sequence, the states that are merged, a
+    statistic's second model, the voters of a vote."""
 
     def chain(self) -> Iterator[tuple[Kind, str]]:
         """Yield the row's artifacts, sources first."""
@@ -177,7 +177,6 @@ class Row:
         if self.state_key is not None:
             yield "state", self.state_key
         yield "evaluation", self.evaluation_key
-
 
     def as_voter(self) -> Iterator[Source]:
         """Yield the row's artifacts as what a vote rests on, sources first."""

@@ -10,7 +10,7 @@ from ksl_bench.lottery.entries import ENTRY_CRITERIA, criterion_needs, kept_entr
 from ksl_bench.lottery.published import PIECES, TICKETS, is_llama_tokenizer
 from ksl_bench.methods import METHODS
 from ksl_bench.methods.scope import TOKEN_SCOPES, find_scope, linear_layers
-from ksl_bench.models import load_tokenizer, skeleton
+from ksl_bench.models import find_named, load_tokenizer, skeleton, tokenizer_digest
 from ksl_bench.plan import Plan
 
 
@@ -27,15 +27,44 @@ def check_model(plan: Plan) -> None:
         f"baselines.{one.name}.train.max_seq_length: must be <= {room} (the model's positions), got "
         f"{one.train.max_seq_length}"
         for one in plan.suite.baselines
-        if room is not None and METHODS[one.method].trains and one.train.max_seq_length > room
+        if room is not None and _has_length(one) and one.train.max_seq_length > room
     ]
     for one in plan.suite.baselines:
         steps = [one.at_step(step) for step in range(max(1, len(one.by_step)))]
         texts = [text for step in steps for text in _check_scopes(step, model)]
         texts += [text for step in steps for text in _check_tokens(step, plan, tokenizer)]
         problems += [f"baselines.{one.name}.{text}" for text in dict.fromkeys(texts)]
+        problems += [f"baselines.{one.name}.{text}" for text in _check_performer(one, tokenizer)]
     if problems:
         raise KslBenchError(problems)
+
+
+def _has_length(baseline: Baseline) -> bool:
+    """Tell whether the longest text of a baseline counts: in tuning, or for a statistic."""
+    return METHODS[baseline.method].trains or baseline.statistic is not None
+
+
+def _check_performer(baseline: Baseline, tokenizer: PreTrainedTokenizerBase) -> list[str]:
+    """Check that the second model of a statistic is there, and reads text as the base model does."""
+    performer = baseline.statistic.performer if baseline.statistic is not None else None
+    if performer is None or performer.model is None:
+        return []
+    where = "statistic.performer.model"
+    try:
+        reference = find_named(
+            performer.model.name_or_path,
+            option=f"{where}.name_or_path",
+            revision=performer.model.revision,
+        )
+        digest = tokenizer_digest(load_tokenizer(reference))
+    except KslBenchError as error:
+        return list(error.problems)
+    if digest != tokenizer_digest(tokenizer):
+        return [
+            f"{where}: {performer.model.name_or_path!r} has another tokenizer than the base model; the two "
+            "must share theirs"
+        ]
+    return []
 
 
 def _check_scopes(baseline: Baseline, model: PreTrainedModel) -> list[str]:

@@ -56,12 +56,26 @@ class Answers:
         )
 
 
-def read_answers(task: Task, examples: Sequence[Example], outputs: Sequence[Output]) -> Answers:
-    """Read every output by every rule of the task."""
+def read_answers(
+    task: Task,
+    examples: Sequence[Example],
+    outputs: Sequence[Output],
+    *,
+    scores: Mapping[str, Sequence[float]] | None = None,
+) -> Answers:
+    """Read every output by every rule of the task.
+
+    Args:
+        task: What the outputs are of.
+        examples: That were asked, (N,).
+        outputs: As many.
+        scores: By rule what each answer was decided by, (N,); where the task has such numbers.
+    """
     axes = dict.fromkeys(axis for one in examples for axis in one.groups)
     return Answers(
         hypotheses={name: [rule(one) for one in outputs] for name, rule in task.rules.items()},
         references=[one.wanted for one in examples],
         languages=[one.language for one in examples],
         groups={axis: [one.groups[axis] for one in examples] for axis in axes},
+        scores=scores or {},
     )

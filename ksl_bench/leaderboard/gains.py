@@ -33,6 +33,11 @@ def shown_rules(row: Mapping[str, Any]) -> tuple[str, str]:
     return readings.plain, readings.content
 
 
+def is_base(row: Mapping[str, Any]) -> bool:
+    """Tell whether a row is the base model as it is, asked as all others are."""
+    return row["method"] == "none" and not row.get("statistic") and not row.get("vote")
+
+
 def told(interval: Interval) -> Row:
     """Return an interval as JSON has it."""
     return {
@@ -59,12 +64,12 @@ def add_gains(rows: Sequence[Row], systems: Sequence[Systems | None], *, margin:
         margin: Of a gain that is not shown to be larger there is no share: it would be of nothing.
     """
     base = next(
-        (each for row, each in zip(rows, systems, strict=True) if each and row["method"] == "none"),
+        (each for row, each in zip(rows, systems, strict=True) if each and is_base(row)),
         None,
     )
     for row, own in zip(rows, systems, strict=True):
         row["gains"] = row["termination"] = row["termination_share"] = None
-        if base is None or own is None or row["method"] == "none":
+        if base is None or own is None or is_base(row):
             continue
         found = differences([(own[name], base[name]) for name in own])
         row["gains"] = {}

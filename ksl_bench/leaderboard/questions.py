@@ -10,7 +10,14 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 from ksl_bench.config import VerdictSpec
-from ksl_bench.leaderboard.gains import Systems, headline, is_clear, readings_of, shown_rules
+from ksl_bench.leaderboard.gains import (
+    Systems,
+    headline,
+    is_base,
+    is_clear,
+    readings_of,
+    shown_rules,
+)
 from ksl_bench.leaderboard.tables import whole_percent
 from ksl_bench.leaderboard.verdicts import (
     Compared,
@@ -284,4 +291,4 @@ def _certificate(board: Compared) -> Iterator[Verdict]:
 
 
 def _base(board: Compared) -> int:
-    return board.of_method("none")[0]
+    return next(place for place in board.of_method("none") if is_base(board.rows[place]))

@@ -40,6 +40,8 @@ def make_row(recipe: Mapping[str, Any], place: Place, runs: Sequence[Run], *, ta
         "sequence": None,
         "probe": recipe.get("probe"),
         "merge": recipe.get("merge"),
+        "statistic": (recipe.get("statistic") or {}).get("name"),
+        "vote": (recipe.get("vote") or {}).get("of"),
         "method": recipe["method"],
         "criterion": ticket.get("criterion"),
         "k": ticket.get("k"),
@@ -69,7 +71,10 @@ def make_row(recipe: Mapping[str, Any], place: Place, runs: Sequence[Run], *, ta
 
 def is_fixed(recipe: Mapping[str, Any], runs: Sequence[Run]) -> bool:
     """Tell whether nothing in a row depends on a seed: the untuned base, or one result under all seeds."""
-    return recipe["method"] == "none" or (len(runs) > 1 and len({run.key for run in runs}) == 1)
+    performer = (recipe.get("statistic") or {}).get("performer") or {}
+    others = bool(recipe.get("vote")) or performer.get("baseline") is not None
+    untuned = recipe["method"] == "none" and not others
+    return untuned or (len(runs) > 1 and len({run.key for run in runs}) == 1)
 
 
 def add_scores(row: Row, runs: Sequence[Run], systems: Systems) -> None:

@@ -17,6 +17,7 @@ UNITS = {
     "chrf": "chrF",
     "accuracy": "points of accuracy",
     "macro_f1": "points of macro-F1",
+    "auc": "points of AUC",
 }
 
 

@@ -55,7 +55,9 @@ def compared(board: Board) -> list[tuple[str, str]]:
     revision = f", revision {model['revision']}" if model.get("revision") else ""
     sentences = sorted({row["sentences"] for row in board.rows if row["sentences"]})
     seeds = f"{len(suite['seeds'])} ({', '.join(map(str, suite['seeds']))})"
-    metrics = list(next((row["scores"]["raw"] for row in board.rows if row["scores"]), []))
+    metrics = list(
+        next((next(iter(row["scores"].values())) for row in board.rows if row["scores"]), [])
+    )
     listed = [
         ("model", f"{model['name']}{revision}" if model.get("name") else ""),
         *((_term(board, one), _task(board, one)) for one in conditions(board)),

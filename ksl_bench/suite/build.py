@@ -29,7 +29,7 @@ from ksl_bench.tasks.readings import READINGS
 
 _RECIPE_FIELDS = (
     *("name", "description", "source", "method", "ticket"),
-    *("train", "probe", "merge", "by_step", "search"),
+    *("train", "probe", "merge", "by_step", "statistic", "vote", "search"),
 )
 
 

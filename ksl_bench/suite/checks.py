@@ -9,6 +9,7 @@ from ksl_bench.lottery.entries import ENTRY_CRITERIA, REST
 from ksl_bench.methods import METHODS, build_method
 from ksl_bench.methods.scope import INPUT_EMBEDDING, LAYERS, TOKEN_SCOPES
 from ksl_bench.registry import unknown
+from ksl_bench.suite.detectors import check_detector
 from ksl_bench.suite.steps import check_steps
 from ksl_bench.tasks import build_task
 from ksl_bench.tasks.readings import LANGUAGE_METRICS, READINGS, TEXT_METRICS
@@ -43,6 +44,10 @@ def check_suite(suite: Suite, *, complete: bool) -> list[str]:
         )
     if rules and suite.verdicts.rule not in rules:
         problems.append(f"verdicts.rule: {unknown('extraction rule', suite.verdicts.rule, rules)}")
+    if READINGS[suite.task.name].calibrates and suite.evaluate.split == "dev":
+        problems.append(
+            "evaluate.split: dev is where thresholds are chosen, and never scored; must be devtest"
+        )
     if complete:
         problems += _check_transfer(suite)
         problems += check_steps(suite)
@@ -85,7 +90,12 @@ def _check_baseline(suite: Suite, baseline: Baseline) -> list[str]:
                 "train.precision: bf16 needs resources.zero_stage >= 1: DeepSpeed's stage 0 keeps no fp32 "
                 "master weights, so small steps are rounded away"
             )
-    return problems + _check_probe(suite, baseline) + _check_ticket(suite, baseline)
+    return (
+        problems
+        + _check_probe(suite, baseline)
+        + _check_ticket(suite, baseline)
+        + check_detector(suite, baseline)
+    )
 
 
 def _check_probe(suite: Suite, baseline: Baseline) -> list[str]:
@@ -94,7 +104,10 @@ def _check_probe(suite: Suite, baseline: Baseline) -> list[str]:
         return []
     if baseline.method != "partial_tuning" or ticket is None:
         return [f"probe.of: {probe.of!r} is {baseline.method}; only partial_tuning can be probed"]
-    if probe.active_in != "everywhere" and READINGS[suite.task.name].content == "likelihood":
+    if probe.active_in != "everywhere" and READINGS[suite.task.name].content in (
+        "likelihood",
+        "calibrated",
+    ):
         return ["probe.active_in: works where text is generated, not where labels are scored"]
     if probe.active_in != "everywhere" and ticket.scope != "input_embedding":
         return [f"probe.active_in: works on the input embedding, {probe.of!r} tunes {ticket.scope}"]

@@ -12,7 +12,6 @@ from typing import Any, ClassVar, Protocol
 from ksl_bench.config import Split
 from ksl_bench.data.prompts import Template
 
-
 ALL_GROUPS = "*"
 """An example of this group of an axis counts in every group of the axis."""
 

@@ -128,7 +128,7 @@ class Row:
         if self.result is None:
             return {}
         made = self.result.get("provenance") or {}
-        scores: Mapping[str, Any] = self.result["scores"]["raw"]
+        scores: Mapping[str, Any] = next(iter(self.result["scores"].values()))
         return {
             **{f"signature.{name}": score["signature"] for name, score in scores.items()},
             **{f"hardware.{name}": value for name, value in made.get("hardware", {}).items()},

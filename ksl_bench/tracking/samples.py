@@ -25,7 +25,8 @@ def sample_table(outputs: bytes, rule: str) -> bytes:
         rule: The extraction rule whose reading is the hypothesis.
     """
     lines = [json.loads(line) for line in islice(outputs.decode().splitlines(), SENTENCES)]
-    columns = {"source": "source", "reference": "reference", "hypothesis": rule, "output": "output"}
+    asked = "source" if lines and "source" in lines[0] else "text"
+    columns = {"source": asked, "reference": "reference", "hypothesis": rule, "output": "output"}
     data = [[_cell(line.get(field, "")) for field in columns.values()] for line in lines]
     return json.dumps({"columns": list(columns), "data": data}, ensure_ascii=False).encode()
 

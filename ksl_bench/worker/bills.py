@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,7 +15,7 @@ from ksl_bench.worker.warm import Warm
 class Generated:
     """What a model generated for a split, and what that took."""
 
-    outputs: list[Output]
+    outputs: Sequence[Output]
     seconds: float
     peaks: list[dict[str, int | None]]
     """Peak memory of every rank."""
@@ -27,7 +28,9 @@ def bill_of(
 
     Returns:
         Selection has with it the tuning that the ticket was found in. `earlier` names the earlier steps of a
-        sequence, or the states that were merged, with their seconds; `earlier_seconds` is their sum.
+        sequence, the states that were merged, a statistic's second model, or the detectors that look at text
+        behind a vote, with their seconds; `earlier_seconds` is their sum. A vote pays for the evaluations
+        of those detectors, each once.
     """
     record = record_of(warm, "state", work.state_key)
     state = record.get("cost", {})
@@ -35,7 +38,12 @@ def bill_of(
     selection = selection_seconds(warm, work.ticket_key) if found_here else 0.0
     training = state.get("train_seconds", 0.0)
     steps = (*work.parents, *work.merged)
+    if isinstance(work.performer, Step):
+        steps = (*steps, work.performer)
     earlier = [_step_cost(warm, step, place, work) for place, step in enumerate(steps)]
+    ballots = [record_of(warm, "evaluation", key) for key in ballots_of(warm, work)]
+    earlier += [_ballot_cost(one) for one in ballots]
+    evaluation_seconds += sum(one["cost"]["evaluate_seconds"] for one in ballots)
     before = sum(one["selection_seconds"] + one["train_seconds"] for one in earlier)
     workers, price = warm.worker.world_size, warm.setting.device_price_per_hour
     hours = workers * (before + selection + training + evaluation_seconds) / 3600
@@ -51,7 +59,7 @@ def bill_of(
         "evaluate_seconds": evaluation_seconds,
         "generation_seconds": generated.seconds,
         "train_tokens_per_second": state.get("tokens_per_second"),
-        "generated_tokens_per_second": tokens / generated.seconds,
+        "generated_tokens_per_second": tokens / generated.seconds if tokens else None,
         "train_peak_memory": peaks or None,
         "evaluate_peak_memory": generated.peaks,
         "state_bytes": state.get("state_bytes", merged_bytes),
@@ -70,6 +78,24 @@ def _step_cost(warm: Warm, step: Step, place: int, work: Work) -> dict[str, Any]
         "selection_seconds": selection_seconds(warm, step.ticket.key) if found_here else 0.0,
         "train_seconds": record["cost"]["train_seconds"],
     }
+
+
+def _ballot_cost(record: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what it took to make a detector that has a voice."""
+    cost = record["cost"]
+    return {
+        "step": record["baseline"],
+        "selection_seconds": cost["selection_seconds"],
+        "train_seconds": cost["train_seconds"] + cost["earlier_seconds"],
+    }
+
+
+def ballots_of(warm: Warm, work: Work) -> list[str]:
+    """Return the evaluations that look at text behind a vote, each once; none for other work."""
+    found: dict[str, None] = {}
+    for key in work.voters:
+        found.update(dict.fromkeys(record_of(warm, "evaluation", key).get("ballots") or [key]))
+    return list(found)
 
 
 def selection_seconds(warm: Warm, key: str | None) -> float:

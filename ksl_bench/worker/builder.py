@@ -8,7 +8,10 @@ from ksl_bench import measure
 from ksl_bench.pack import Pack
 from ksl_bench.plan import Setting, Work
 from ksl_bench.store import Store
+from ksl_bench.tasks import build_task
+from ksl_bench.tasks.detection import Detection
 from ksl_bench.training.loop import Worker
+from ksl_bench.worker.detection import build_detection
 from ksl_bench.worker.evaluations import build_evaluation
 from ksl_bench.worker.outcome import Outcome, Report
 from ksl_bench.worker.packs import ReportOf, build_pack
@@ -36,6 +39,9 @@ class Builder:
             return build_state(self._warm, work, report)
         if work.kind == "ticket":
             return build_ticket(self._warm, work)
+        task = build_task(work.task)
+        if isinstance(task, Detection):
+            return build_detection(self._warm, work, task, report)
         return build_evaluation(self._warm, work, report)
 
     def build_pack(

@@ -5,13 +5,14 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, replace
+from dataclasses import asdict, dataclass, replace
+from typing import Any
 
 from safetensors.torch import load
 from torch import nn
 
 from ksl_bench.data.batching import padding_id
-from ksl_bench.evaluation.answers import read_answers
+from ksl_bench.evaluation.answers import Answers, read_answers
 from ksl_bench.evaluation.generate import generate
 from ksl_bench.evaluation.likelihood import answer_scores
 from ksl_bench.evaluation.measures import build_measure
@@ -29,10 +30,23 @@ from ksl_bench.worker.probes import BeforeBatch, apply_probe
 from ksl_bench.worker.warm import Warm
 
 
+@dataclass(frozen=True, slots=True)
+class Read:
+    """What was read from a split, ready to be scored."""
+
+    examples: Examples
+    answers: Answers
+    generated: Generated
+    lines: bytes
+    """What was asked, wanted and answered, a JSON line an example."""
+    parameters: dict[str, int]
+    """What was tuned for it, and all."""
+
+
 def build_evaluation(warm: Warm, work: Work, report: Report) -> Outcome:
     """Generate, score and write the result; a collective call."""
     started = time.perf_counter()
-    model, parameters = _adapted(warm, work)
+    model, parameters = adapted(warm, work)
     before_batch = apply_probe(warm, work, model)
     evaluate, task = warm.setting.evaluate, build_task(work.task)
     examples = warm.examples(work.task, evaluate.split)
@@ -44,11 +58,30 @@ def build_evaluation(warm: Warm, work: Work, report: Report) -> Outcome:
     if not warm.worker.leads:
         return Outcome(work.key, "finished")
     answers = read_answers(task, examples.items, generated.outputs)
+    lines = _lines(examples, generated.outputs, answers.hypotheses)
+    read = Read(examples, answers, generated, lines, parameters)
+    return write_evaluation(warm, work, task, read, started)
+
+
+def write_evaluation(
+    warm: Warm, work: Work, task: Task, read: Read, started: float, **more: Any
+) -> Outcome:
+    """Score what was read and write the result; on the leading rank.
+
+    Args:
+        warm: What all work of the suite shares.
+        work: The evaluation.
+        task: That it is of.
+        read: What is scored.
+        started: When the work began, by `time.perf_counter`.
+        more: Further fields of the result.
+    """
+    evaluate, examples = warm.setting.evaluate, read.examples
     drawn = draw_sentences([one.document for one in examples.items], evaluate.bootstrap_samples)
     labels = [label for label, _ in task.labels]
     identify = task.identifier(evaluate.split) if isinstance(task, Directions) else None
     measures = {metric: build_measure(metric, labels, identify) for metric in evaluate.metrics}
-    scored = score_answers(answers, measures, drawn=drawn, macro_axis=task.macro_axis)
+    scored = score_answers(read.answers, measures, drawn=drawn, macro_axis=task.macro_axis)
     state = record_of(warm, "state", work.state_key)
     ticket = record_of(warm, "ticket", work.ticket_key).get("ticket", {})
     result = {
@@ -63,24 +96,21 @@ def build_evaluation(warm: Warm, work: Work, report: Report) -> Outcome:
         "sentences": len(examples.items),
         "truncated_training_examples": state.get("truncated_examples", 0),
         "tied_embeddings": warm.is_tied(work.baseline.train.precision),
-        "parameters": parameters,
+        "parameters": read.parameters,
         "scores": scored.scores,
         "by_group": scored.by_group,
         "draw": asdict(drawn.draw),
-        "diagnostics": task.diagnostics(generated.outputs, answers.references),
-        "cost": bill_of(warm, work, generated, time.perf_counter() - started),
+        "diagnostics": task.diagnostics(read.generated.outputs, read.answers.references),
+        "cost": bill_of(warm, work, read.generated, time.perf_counter() - started),
         "data": {"digest": examples.digest, "origin": examples.origin},
+        **more,
         **warm.provenance(),
     }
-    files = {
-        "outputs.jsonl": _lines(examples, generated.outputs, answers.hypotheses),
-        **scored.files,
-    }
-    warm.store.finish("evaluation", work.key, result, files)
+    warm.store.finish("evaluation", work.key, result, {"outputs.jsonl": read.lines, **scored.files})
     return Outcome(work.key, "finished")
 
 
-def _adapted(warm: Warm, work: Work) -> tuple[nn.Module, dict[str, int]]:
+def adapted(warm: Warm, work: Work) -> tuple[nn.Module, dict[str, int]]:
     """Return the model that is scored, and its parameters: what was tuned for it, and all."""
     if work.merged:
         merged = merged_model(warm, work)
@@ -135,7 +165,7 @@ def _with_label_scores(
 
 
 def _lines(
-    examples: Examples, outputs: list[Output], hypotheses: Mapping[str, Sequence[str]]
+    examples: Examples, outputs: Sequence[Output], hypotheses: Mapping[str, Sequence[str]]
 ) -> bytes:
     """Return a JSON line an example: what was asked, wanted, generated, and read by each rule."""
     lines = [
