@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from ksl_bench.config import Baseline, PerformerSpec, Suite
 from ksl_bench.detection.statistics import STATISTICS
-from ksl_bench.methods import METHODS
+from ksl_bench.methods import METHODS, build_method
 from ksl_bench.registry import unknown
 from ksl_bench.tasks.readings import READINGS
 
@@ -46,6 +46,10 @@ def _check_performer(suite: Suite, spec: PerformerSpec) -> list[str]:
     if spec.baseline not in names:
         wrong = unknown("baseline of this suite that trains", spec.baseline, names)
         return [f"statistic.performer.baseline: {wrong}"]
+    other = suite.baseline(spec.baseline)
+    obstacle = build_method(other.method, other.hyperparameters).no_merge
+    if obstacle is not None:
+        return [f"statistic.performer.baseline: {spec.baseline!r} is no plain model: {obstacle}"]
     return []
 
 

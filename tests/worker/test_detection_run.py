@@ -1,0 +1,193 @@
+"""Detection through a real worker: every kind of detector, thresholds from dev, votes, the leaderboard."""
+
+import json
+
+import numpy as np
+import pytest
+import torch
+from sklearn.metrics import accuracy_score, f1_score, roc_auc_score, roc_curve
+
+from ksl_bench.benchmark import Execution, InProcessPool
+from ksl_bench.leaderboard import FORMATS, as_tables, read_board
+from ksl_bench.models import find_model, load_model, load_tokenizer
+from ksl_bench.plan import make_plan
+from ksl_bench.report import as_html
+from ksl_bench.store import Store
+from ksl_bench.suite import load_suite
+from ksl_bench.tasks import build_task
+
+SETTINGS = [
+    "seeds=[0]",
+    "task.train_size=32",
+    "task.dev_size=150",
+    "task.devtest_size=60",
+    "evaluate.bootstrap_samples=100",
+    "train.micro_batch_size=8",
+    """baselines=[base, {recipe: full, train: {steps: 4}}, {recipe: lora, train: {steps: 4}}, entropy, rank,
+    log_rank, binoculars, statistical_vote, two_step_vote]""",
+]
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory):
+    store = Store(str(tmp_path_factory.mktemp("store")))
+    suite = load_suite("detection", SETTINGS)
+    plan = make_plan(suite, find_model(suite.model))
+    tally = Execution(plan, store).run(InProcessPool(plan, store))
+    assert tally.complete, tally
+    store.write_plan(suite.name, plan.record())
+    return store, {row.baseline: row for row in plan.rows}
+
+
+def outputs_of(made, name):
+    store, rows = made
+    key = rows[name].evaluation_key
+    return [json.loads(line) for line in store.read_lines("evaluation", key, "outputs.jsonl")]
+
+
+def result_of(made, name):
+    store, rows = made
+    return store.record("evaluation", rows[name].evaluation_key)
+
+
+@pytest.mark.parametrize("name", ["base", "full", "entropy", "binoculars"])
+def test_labels_follow_from_scores_and_thresholds(made, name):
+    told = result_of(made, name)["calibration"]
+    for line in outputs_of(made, name):
+        for rule, threshold in (
+            ("global", told["threshold"]),
+            ("calibrated", told["by_language"].get(line["language"], told["threshold"])),
+        ):
+            above = threshold is not None and line["scores"][rule] >= threshold
+            assert line[rule] == ("machine" if above else "human")
+
+
+def test_thresholds_come_from_dev_and_from_nothing_else(made):
+    """They are what scikit-learn chooses on dev, where a plain loop computed the statistic."""
+    task = build_task(load_suite("detection", SETTINGS).task)
+    scores, machine, languages = [], [], []
+    reference = find_model(load_suite("detection", SETTINGS).model)
+    model, tokenizer = load_model(reference, precision="fp32"), load_tokenizer(reference)
+    for one in task.read("dev").items:
+        ids = torch.tensor([tokenizer(one.fields["text"])["input_ids"]])
+        with torch.inference_mode():
+            logits = model(input_ids=ids).logits[0].double()
+        ranks = [
+            1 + int((logits[at] > logits[at, ids[0, at + 1]]).sum())
+            for at in range(ids.shape[1] - 1)
+        ]
+        scores.append(-np.mean(np.log(ranks)))
+        machine.append(one.wanted == "machine")
+        languages.append(one.groups["language"])
+    told = result_of(made, "log_rank")["calibration"]
+    assert told["texts"] == len(scores) == 150
+    for language, threshold in {None: told["threshold"], **told["by_language"]}.items():
+        here = [at for at, one in enumerate(languages) if language in (None, one)]
+        false, true, thresholds = roc_curve(
+            np.array(machine)[here], np.array(scores)[here], drop_intermediate=False
+        )
+        best = thresholds[np.isclose(true - false, (true - false).max(), atol=1e-9)]
+        assert threshold == pytest.approx(best[0], abs=1e-4), language
+
+
+@pytest.mark.parametrize("name", ["full", "rank", "two_step_vote"])
+def test_scores_are_scikit_learns_on_what_was_written_down(made, name):
+    lines = outputs_of(made, name)
+    wanted = [one["reference"] for one in lines]
+    for rule, scores in result_of(made, name)["scores"].items():
+        given = [one[rule] for one in lines]
+        assert scores["accuracy"]["value"] == pytest.approx(100 * accuracy_score(wanted, given))
+        macro = f1_score(wanted, given, average="macro")
+        assert scores["macro_f1"]["value"] == pytest.approx(100 * macro)
+        area = roc_auc_score(
+            [one == "machine" for one in wanted], [one["scores"][rule] for one in lines]
+        )
+        assert scores["auc"]["value"] == pytest.approx(100 * area)
+
+
+def test_a_generator_is_scored_against_all_human_texts(made):
+    lines = outputs_of(made, "log_rank")
+    human = [one for one in lines if one["reference"] == "human"]
+    by_generator = result_of(made, "log_rank")["by_group"]["generator"]
+    assert set(by_generator) == {f"tiny-base T={one}" for one in (0.5, 0.7, 1.0)}
+    for generator, scores in by_generator.items():
+        here = [*human, *(one for one in lines if one["generator"] == generator)]
+        area = roc_auc_score(
+            [one["reference"] == "machine" for one in here],
+            [one["scores"]["calibrated"] for one in here],
+        )
+        assert scores["calibrated"]["auc"]["value"] == pytest.approx(100 * area)
+        assert scores["calibrated"]["auc"]["examples"] == len(here)
+
+
+def test_votes_count_what_the_voters_said(made):
+    for rule in ("global", "calibrated"):
+        said = {
+            name: [one[rule] == "machine" for one in outputs_of(made, name)]
+            for name in ("entropy", "rank", "binoculars", "full", "lora")
+        }
+        statistical = [
+            sum(votes) >= 2
+            for votes in zip(
+                *(said[name] for name in ("entropy", "rank", "binoculars")), strict=True
+            )
+        ]
+        final = [
+            sum(votes) >= 2 for votes in zip(said["full"], said["lora"], statistical, strict=True)
+        ]
+        found = [one[rule] == "machine" for one in outputs_of(made, "statistical_vote")]
+        assert found == statistical
+        assert [one[rule] == "machine" for one in outputs_of(made, "two_step_vote")] == final
+
+
+def test_a_vote_pays_for_every_detector_behind_it_once(made):
+    cost = result_of(made, "two_step_vote")["cost"]
+    assert [one["step"] for one in cost["earlier"]] == [
+        "full", "lora", "entropy", "rank", "binoculars",
+    ]  # fmt: skip
+    trained = {name: result_of(made, name)["cost"] for name in ("full", "lora", "binoculars")}
+    seconds = sum(one["train_seconds"] + one["earlier_seconds"] for one in trained.values())
+    assert cost["earlier_seconds"] == pytest.approx(seconds)
+    assert trained["binoculars"]["earlier_seconds"] == trained["full"]["train_seconds"] > 0
+
+
+def test_rows_gain_over_the_base_and_are_judged_by_the_calibrated_rule(made):
+    board = read_board(made[0], "detection")
+    assert board.spec.rule == "calibrated"
+    rows = {one["baseline"]: one for one in board.rows}
+    assert rows["base"]["gains"] is None
+    for name in ("full", "rank", "two_step_vote"):
+        gain = rows[name]["scores"]["calibrated"]["accuracy"]["value"]
+        gain -= rows["base"]["scores"]["calibrated"]["accuracy"]["value"]
+        assert rows[name]["gains"]["calibrated"]["accuracy"]["value"] == pytest.approx(gain)
+    assert rows["rank"]["statistic"] == "rank"
+    assert rows["two_step_vote"]["vote"] == ["full", "lora", "statistical_vote"]
+
+
+@pytest.mark.parametrize("name", FORMATS)
+def test_every_format_takes_the_rows(made, name):
+    assert "two_step_vote" in FORMATS[name](read_board(made[0], "detection"))
+
+
+def test_the_table_and_the_report_use_the_tasks_own_words(made):
+    board = read_board(made[0], "detection")
+    (table,) = as_tables(board, width=120)
+    heads = [str(column.header).replace("\n", " ") for column in table.columns]
+    assert heads[2:4] == ["global", "calibrated"]
+    assert "by a threshold for each language" in as_html(board, made[0])
+
+
+def test_what_a_vote_waits_for_is_told(tmp_path):
+    store = Store(str(tmp_path))
+    suite = load_suite("detection", SETTINGS)
+    plan = make_plan(suite, find_model(suite.model))
+    store.write_plan(suite.name, plan.record())
+    rows = {row.baseline: row for row in plan.rows}
+    store.fail("state", rows["full"].state_key, "diverged", "the loss is nan")
+    found = {one["baseline"]: one for one in read_board(store, "detection").rows}
+    assert found["two_step_vote"]["status"] == "skipped"
+    assert (
+        found["two_step_vote"]["reason"]
+        == "the tuning of its voter full is diverged: the loss is nan"
+    )
+    assert found["binoculars"]["reason"] == "step default is diverged: the loss is nan"
