@@ -37,7 +37,7 @@ from ksl_bench.tasks.readings import READINGS
 NUMERICS = 1
 """Raised when the same inputs would give other numbers: then nothing old counts as finished."""
 
-LATER = frozenset({"layer_part"})
+LATER = frozenset({"layer_part", "quantize"})
 """Fields of methods that stand in a key only where they are given: what was made before them is found."""
 
 Kind = Literal["state", "ticket", "evaluation"]

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
-from ksl_bench.config import Baseline
-from ksl_bench.errors import KslBenchError, MethodError
+from ksl_bench.config import Baseline, Suite
+from ksl_bench.errors import ConfigError, KslBenchError, MethodError
 from ksl_bench.lottery.entries import ENTRY_CRITERIA, criterion_needs, kept_entries
 from ksl_bench.lottery.published import PIECES, TICKETS, is_llama_tokenizer
 from ksl_bench.methods import METHODS
+from ksl_bench.methods.four_bits import missing_for_four_bits
 from ksl_bench.methods.scope import TOKEN_SCOPES, find_scope, linear_layers
 from ksl_bench.models import find_named, load_tokenizer, skeleton, tokenizer_digest
 from ksl_bench.plan import Plan
@@ -37,6 +38,36 @@ def check_model(plan: Plan) -> None:
         problems += [f"baselines.{one.name}.{text}" for text in _check_performer(one, tokenizer)]
     if problems:
         raise KslBenchError(problems)
+
+
+def check_devices(suite: Suite, *, here: bool) -> None:
+    """Check that what a method asks of a device is there.
+
+    Args:
+        suite: Validated.
+        here: Whether it runs on this machine; a cluster's own is seen by its workers alone.
+
+    Raises:
+        ConfigError: With every baseline that lacks something.
+    """
+    problems = []
+    for one in suite.baselines:
+        if not one.hyperparameters.get("quantize"):
+            continue
+        where = f"baselines.{one.name}.quantize"
+        missing = missing_for_four_bits() if here else None
+        if missing is not None:
+            problems.append(f"{where}: {missing}")
+        elif suite.resources.gpus_per_worker == 0:
+            problems.append(
+                f"{where}: needs a GPU for each worker, resources.gpus_per_worker must be > 0, got 0"
+            )
+        if suite.resources.zero_stage == 3:
+            problems.append(
+                f"{where}: 4-bit weights are not shared out, resources.zero_stage must be <= 2"
+            )
+    if problems:
+        raise ConfigError(problems)
 
 
 def _has_length(baseline: Baseline) -> bool:

@@ -21,7 +21,7 @@ from ksl_bench.lottery.entries import ENTRY_CRITERIA
 from ksl_bench.methods import METHODS
 from ksl_bench.models import find_model, skeleton
 from ksl_bench.plan import Plan, make_plan
-from ksl_bench.preflight import check_model
+from ksl_bench.preflight import check_devices, check_model
 from ksl_bench.registry import Registry
 from ksl_bench.store import Store
 from ksl_bench.suite import available, load_suite, read_yaml
@@ -92,6 +92,7 @@ def checked_plan(suite: Suite, store: Store, address: str | None) -> Plan:
     check_tokenizer_files(suite.evaluate.metrics)
     tracking_uri(store, suite.tracking.uri)
     store.check_writable()
+    check_devices(suite, here=address is None)
     plan = make_plan(suite, find_model(suite.model))
     check_model(plan)
     if address is None:

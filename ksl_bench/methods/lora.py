@@ -1,11 +1,11 @@
 """Low-rank adaptation, by PEFT.
 
-Source: Hu et al. 2021 (arXiv:2106.09685).
+Source: Hu et al. 2021 (arXiv:2106.09685); on a base in 4 bits: Dettmers et al. 2023 (arXiv:2305.14314).
 """
 
 from __future__ import annotations
 
-from typing import Annotated, ClassVar
+from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field, model_validator
 from pydantic.dataclasses import dataclass
@@ -15,6 +15,7 @@ from transformers import PreTrainedModel
 from ksl_bench.errors import MethodError
 from ksl_bench.lottery.mask import AnyTicket
 from ksl_bench.methods.base import STRICT
+from ksl_bench.methods.four_bits import keep_in_four_bits
 from ksl_bench.methods.peft_model import attach_peft
 
 
@@ -29,11 +30,17 @@ class Lora:
     """Names of the adapted modules; PEFT's choice for the architecture where none are given."""
     layer_part: tuple[Annotated[int, Field(ge=0)], Annotated[int, Field(ge=1)]] | None = None
     """`[i, n]`: adapt every n-th layer only, from layer i on; [0, 2] and [1, 2] share no layer."""
+    quantize: Literal["nf4"] | None = None
+    """Keep the frozen linear weights below the adapters in 4 bits, by bitsandbytes, on a GPU only: QLoRA."""
 
     needs_ticket: ClassVar[bool] = False
     trains: ClassVar[bool] = True
     no_gradient_checkpointing: ClassVar[str | None] = None
-    no_merge: ClassVar[str | None] = None
+
+    @property
+    def no_merge(self) -> str | None:
+        """Return why what was trained cannot be folded into the base; None where it is not quantized."""
+        return "its base is kept in 4 bits" if self.quantize else None
 
     @model_validator(mode="after")
     def _one_of_the_parts(self) -> Lora:
@@ -53,6 +60,8 @@ class Lora:
             layers_to_transform=self._layers(model),
             task_type="CAUSAL_LM",
         )
+        if self.quantize is not None:
+            keep_in_four_bits(model)
         return attach_peft(model, config, seed=seed)
 
     def _layers(self, model: PreTrainedModel) -> list[int] | None:
@@ -72,6 +81,8 @@ class Lora:
         return list(range(first, layers, parts))
 
     def merge(self, model: nn.Module) -> PreTrainedModel | None:
-        """Add B A to the target weights."""
+        """Add B A to the target weights; None where they are in 4 bits."""
+        if self.quantize is not None:
+            return None
         merged: PreTrainedModel = model.merge_and_unload()  # type: ignore[operator]
         return merged
