@@ -14,6 +14,7 @@ from rich.table import Table
 from ksl_bench.leaderboard.board import Board
 from ksl_bench.leaderboard.direction_tables import direction_sections
 from ksl_bench.leaderboard.gains import headline
+from ksl_bench.leaderboard.group_tables import group_sections
 from ksl_bench.leaderboard.ranking import notes
 from ksl_bench.leaderboard.rows import Row
 from ksl_bench.leaderboard.steps import NOTE
@@ -89,8 +90,9 @@ def as_tables(board: Board, *, width: int) -> list[Table]:
 
 
 def every_section(rows: Sequence[Row]) -> Iterator[Section]:
-    """Yield all tables: those of rows, then those of directions."""
+    """Yield all tables: those of rows, then those of groups and of directions."""
     yield from sections(rows)
+    yield from group_sections(rows)
     yield from direction_sections(rows)
 
 

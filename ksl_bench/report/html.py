@@ -12,7 +12,7 @@ from ksl_bench.report.again import how_again
 from ksl_bench.report.details import as_yaml, detail_of
 from ksl_bench.report.figures import draw_figures
 from ksl_bench.report.summary import compared, legend, summary, verdicts
-from ksl_bench.report.tables import bill_table, direction_tables, result_tables
+from ksl_bench.report.tables import bill_table, part_tables, result_tables
 from ksl_bench.store import Store
 
 _TEMPLATES = Path(__file__).parent / "templates"
@@ -36,7 +36,7 @@ def as_html(board: Board, store: Store) -> str:
         summary=list(summary(board)),
         verdicts=verdicts(board),
         notes=[*reasons(board.rows), *remarks(board)],
-        tables=[*result_tables(board, anchors), *direction_tables(board, anchors)],
+        tables=[*result_tables(board, anchors), *part_tables(board, anchors)],
         bill=bill_table(board, anchors),
         legend=legend(board),
         figures=figures,

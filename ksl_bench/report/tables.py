@@ -8,6 +8,7 @@ from typing import Any
 from ksl_bench.leaderboard import Board
 from ksl_bench.leaderboard.direction_tables import BucketLine, direction_sections
 from ksl_bench.leaderboard.gains import headline, readings_of, shown_rules
+from ksl_bench.leaderboard.group_tables import GroupLine, group_sections
 from ksl_bench.leaderboard.steps import StepLine
 from ksl_bench.leaderboard.tables import Line as Place
 from ksl_bench.leaderboard.tables import Section, human_count, rank_text, sections
@@ -75,22 +76,21 @@ def _sequence_table(board: Board, section: Section, caption: str) -> Table:
     return Table(f"{caption}, {WHERE.get(rule, rule)}", columns, made)
 
 
-def direction_tables(board: Board, anchors: Anchors) -> Iterator[Table]:
-    """Yield a table for everything that is told of the buckets of directions."""
-    for section in direction_sections(board.rows):
+def part_tables(board: Board, anchors: Anchors) -> Iterator[Table]:
+    """Yield the tables of parts of what was scored: groups, and buckets of directions."""
+    for section in (*group_sections(board.rows), *direction_sections(board.rows)):
         columns = [Column(one.replace("\n", " ")) for one in section.columns]
         lines = [
-            Line(
-                [
-                    _name(line.row, anchors),
-                    *(interval(one, sign=line.content.signed) for one in line.numbers()),
-                ],
-                line.finished,
-            )
+            Line([_name(line.row, anchors), *_parts(line)], line.finished)
             for line in section.lines
-            if isinstance(line, BucketLine)
+            if isinstance(line, (GroupLine, BucketLine))
         ]
-        yield Table(f"Directions: {section.title.removeprefix(', ')}", columns, lines)
+        yield Table(f"Parts: {section.title.removeprefix(', ')}", columns, lines)
+
+
+def _parts(line: GroupLine | BucketLine) -> list[Cell]:
+    signed = isinstance(line, BucketLine) and line.content.signed
+    return [interval(one, sign=signed) for one in line.numbers()]
 
 
 def _points(board: Board) -> str:
