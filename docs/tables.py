@@ -59,7 +59,7 @@ def heat(rows: list[Row], baseline: str, rule: str) -> Iterator[str]:
     scores = {name: by[rule]["bleu"]["value"] for name, by in row["by_group"]["direction"].items()}
     gains = (row["directions"]["gains"] or {}).get(rule, {})
     sources = list(dict.fromkeys(name.split("-")[0] for name in scores))
-    targets = list(dict.fromkeys(name.split("-")[1] for name in scores))
+    targets = sorted({name.split("-")[1] for name in scores}, key=sources.index)
 
     def cell(name: str) -> str:
         if name not in scores:
