@@ -17,10 +17,11 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-from ksl_bench.leaderboard.tables import human_count, sections
+from ksl_bench.leaderboard.direction_tables import direction_sections
+from ksl_bench.leaderboard.tables import Section, human_count, sections
 
 ROOT = Path(__file__).resolve().parents[1]
-FILES = ("README.md", "docs/controls.md")
+FILES = ("README.md", "docs/controls.md", "docs/directions.md")
 BLOCK = re.compile(r"(<!-- table: (.*?) -->\n).*?(\n<!-- end of table -->)", re.S)
 
 Row = dict[str, Any]
@@ -41,11 +42,43 @@ def board(rows: list[Row], *conditions: str) -> Iterator[str]:
     """Yield all rows as the terminal shows them, of some conditions or of all."""
     shown = [row for row in rows if not conditions or row["condition"] in conditions]
     for section in sections(shown):
-        if section.title:
-            yield from (f"**{section.title.removeprefix(', ')}**", "")
-        columns = [name.replace("\n", " ") for name in section.columns]
-        yield from _table(columns, (line.cells("half_width") for line in section.lines))
-        yield ""
+        yield from _section(section)
+
+
+def directions(rows: list[Row]) -> Iterator[str]:
+    """Yield what is told of the buckets of directions; a table of nothing but zeros is left out."""
+    for section in direction_sections(rows):
+        numbers = [one for line in section.lines for one in line.cells("half_width")[1:]]
+        if any(float(one.split("±")[0]) for one in numbers if one):
+            yield from _section(section)
+
+
+def heat(rows: list[Row], baseline: str, rule: str) -> Iterator[str]:
+    """Yield a row's score in every direction, in brackets its gain over the base."""
+    row = next(one for one in rows if one["baseline"] == baseline)
+    scores = {name: by[rule]["bleu"]["value"] for name, by in row["by_group"]["direction"].items()}
+    gains = (row["directions"]["gains"] or {}).get(rule, {})
+    sources = list(dict.fromkeys(name.split("-")[0] for name in scores))
+    targets = sorted({name.split("-")[1] for name in scores}, key=sources.index)
+
+    def cell(name: str) -> str:
+        if name not in scores:
+            return ""
+        gain = f" ({gains[name]['value']:+.1f})" if name in gains else ""
+        return f"{scores[name]:.1f}{gain}"
+
+    yield from _table(
+        ["from \\ into", *targets],
+        ([source, *(cell(f"{source}-{one}") for one in targets)] for source in sources),
+    )
+
+
+def _section(section: Section) -> Iterator[str]:
+    if section.title:
+        yield from (f"**{section.title.removeprefix(', ')}**", "")
+    columns = [name.replace("\n", " ") for name in section.columns]
+    yield from _table(columns, (line.cells("half_width") for line in section.lines))
+    yield ""
 
 
 def gains(rows: list[Row], rule: str) -> Iterator[str]:
@@ -114,6 +147,8 @@ def _table(head: list[str], lines: Any) -> Iterator[str]:
 
 KINDS: dict[str, Callable[..., Iterator[str]]] = {
     "board": board,
+    "directions": directions,
+    "heat": heat,
     "gains": gains,
     "verdicts": verdicts,
 }

@@ -17,7 +17,8 @@ def test_the_tables_of_results_are_those_of_the_stored_boards():
 
 
 def test_a_stale_table_is_noticed(tmp_path):
-    for name in ("README.md", "docs/controls.md", "docs/tables.py"):
+    pages = [f"docs/{one.name}" for one in (ROOT / "docs").glob("*.md")]
+    for name in ("README.md", "docs/tables.py", *pages):
         (tmp_path / name).parent.mkdir(exist_ok=True)
         (tmp_path / name).write_text((ROOT / name).read_text())
     (tmp_path / "docs/results").mkdir()
@@ -34,6 +35,6 @@ def test_a_stale_table_is_noticed(tmp_path):
     assert subprocess.run([*line, "--check"], capture_output=True).returncode == 0
 
 
-@pytest.mark.parametrize("page", ["README.md", "docs/controls.md"])
+@pytest.mark.parametrize("page", ["README.md", "docs/controls.md", "docs/directions.md"])
 def test_every_page_with_tables_has_some(page):
     assert "<!-- table: " in (ROOT / page).read_text()

@@ -41,6 +41,7 @@ ORDER = [
     ["sweep"],
     ["report"],
     ["tracking"],
+    ["base_card"],
     ["doctor", "runner", "make_detection_corpus", "make_tiny_base"],
     ["sweeper"],
     ["cli"],

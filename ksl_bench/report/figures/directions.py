@@ -40,8 +40,13 @@ def _maps(board: Board, condition: str, row: Row) -> Figure:
     rule, metric, points = shown_rules(row)[1], headline(row), unit(row)
     scores = {one: by[rule][metric] for one, by in row["by_group"][AXIS].items()}
     gains: Mapping[str, Row] = (row["directions"]["gains"] or {}).get(rule, {})
-    sources = list(dict.fromkeys(one.split("-")[0] for one in scores))
-    targets = list(dict.fromkeys(one.split("-")[1] for one in scores))
+    languages = dict.fromkeys(
+        code for side in (0, 1) for one in scores for code in [one.split("-")[side]]
+    )
+    sources, targets = (
+        [code for code in languages if code in {one.split("-")[side] for one in scores}]
+        for side in (0, 1)
+    )
     title = titled(board, f"Directions, {row['baseline']}", condition)
     name = anchor("figure", "directions", condition, row["baseline"])
     panels = [("score", _grid(scores, sources, targets, sign=""))]
