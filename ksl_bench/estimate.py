@@ -64,6 +64,8 @@ def estimate(
     """
     model = make_skeleton()
     total = sum(one.numel() for one in model.parameters())
+    if baseline.merge is not None:  # its states are those of another baseline
+        return Estimate(baseline.name, 0, total, None, None, None, None)
     trainable = count_trainable(baseline, model)
     if trainable is None or not METHODS[baseline.method].trains:
         return Estimate(baseline.name, trainable, total, None, None, None, None)

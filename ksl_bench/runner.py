@@ -10,7 +10,7 @@ from rich.console import Console
 
 from ksl_bench import cluster
 from ksl_bench.benchmark import Execution
-from ksl_bench.config import Suite
+from ksl_bench.config import Baseline, Suite
 from ksl_bench.data.prompts import TEMPLATES
 from ksl_bench.display import RunDisplay
 from ksl_bench.errors import ClusterError, KslBenchError, StorageError, TrackingError
@@ -212,18 +212,18 @@ def describe_plan(name: str, assignments: Sequence[str], store: Store) -> dict[s
     rows = []
     for baseline in suite.baselines:
         one = estimate(
-            baseline,
+            baseline.at_step(0),
             make_skeleton=lambda: skeleton(reference),
             resources=suite.resources,
             training_examples=examples,
         )
-        ticket = baseline.ticket
         rows.append(
             {
                 **one.as_dict(),
                 "method": baseline.method,
-                "needs": f"state of {ticket.source}" if ticket and ticket.source else None,
+                "needs": _needed_by(baseline),
                 "seeds": len(suite.seeds),
+                "states": _states_of(plan, baseline.name) if plan else None,
             }
         )
     note = (
@@ -241,6 +241,7 @@ def describe_plan(name: str, assignments: Sequence[str], store: Store) -> dict[s
                 "kind": work.kind,
                 "key": work.key,
                 "baseline": work.baseline.name,
+                "condition": work.condition,
                 "seed": work.seed,
                 "needs": [key for _, key in work.needs],
             }
@@ -249,6 +250,20 @@ def describe_plan(name: str, assignments: Sequence[str], store: Store) -> dict[s
         "data": dict(plan.data) if plan else None,
         "note": note,
     }
+
+
+def _needed_by(baseline: Baseline) -> str | None:
+    """Return what a baseline needs of another one."""
+    if baseline.merge is not None:
+        return f"states of {baseline.merge.of}"
+    ticket = baseline.ticket
+    return f"state of {ticket.source}" if ticket and ticket.source else None
+
+
+def _states_of(plan: Plan, baseline: str) -> int:
+    """Count what is trained for a baseline: every condition, seed and step, and what it needs of others."""
+    rows = [row for row in plan.rows if row.baseline == baseline]
+    return len({key for row in rows for kind, key in row.chain() if kind == "state"})
 
 
 def _described(kind: str) -> Callable[[], dict[str, str]]:

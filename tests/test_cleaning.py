@@ -44,6 +44,15 @@ def paths(waste):
     return {one.path for one in waste}
 
 
+def test_what_a_row_rests_on_beside_its_own_artifacts_stays(store):
+    plan = store.read_plan("two")
+    plan["rows"][0]["earlier"] = [["state", key(NOBODYS), "step one"]]
+    store.write_plan("two", plan)
+    found = paths(find_waste(store, now=LATER))
+    assert f"states/{key(NOBODYS)}" not in found
+    assert f"evaluations/{key(NOBODYS)}" in found
+
+
 def test_what_no_plan_names_goes_and_the_rest_stays(store):
     waste = find_waste(store, now=LATER)
     assert paths(waste) == {

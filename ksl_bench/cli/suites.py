@@ -129,12 +129,22 @@ def plan(
     from ksl_bench.leaderboard import human_bytes
 
     table = Table(title=f"{described['suite']}: {described['model']}", title_justify="left")
-    for name in ("baseline", "needs", "trainable", "memory per worker", "device hours", "cost"):
+    heads = (
+        "baseline",
+        "needs",
+        "states",
+        "trainable",
+        "memory per worker",
+        "device hours",
+        "cost",
+    )
+    for name in heads:
         table.add_column(name, justify="left" if name in ("baseline", "needs") else "right")
     for row in described["baselines"]:
         cells = (
             row["baseline"],
             row["needs"] or "",
+            "" if row["states"] is None else f"{row['states']}",
             "unknown"
             if row["trainable_parameters"] is None
             else f"{row['trainable_parameters']:,}",

@@ -52,7 +52,9 @@ class Space:
 
     def _build(self, assignments: Sequence[tuple[list[str], Any]]) -> Suite:
         suite = build_suite(copy.deepcopy(self._content), [*self._changes, *assignments])
-        return suite.model_copy(update={"name": self.spec.name, "seeds": self.spec.seeds})
+        # Choices are made for each task alone: a sequence would score a choice on what came before it, too.
+        alone = {"name": self.spec.name, "seeds": self.spec.seeds, "sequence": ()}
+        return suite.model_copy(update=alone)
 
     def _check(self) -> None:
         known = [one.name for one in self.suite.baselines]

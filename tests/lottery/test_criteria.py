@@ -39,6 +39,18 @@ def test_ks_orders_as_scipys_p_values_and_leaves_out_what_did_not_move(tuned):
     assert CRITERIA["ks"].rank(tuned).tolist() == expected
 
 
+def test_rows_of_another_ticket_are_passed_over(tuned):
+    order = CRITERIA["ks"].rank(tuned).tolist()
+    taken = order[:4]
+    found = select(CRITERIA["ks"], replace(tuned, k=5), excluded=taken)
+    assert found.token_ids == order[4:9]
+    below = select(CRITERIA["ks"], tuned, alpha=0.05).token_ids
+    found = select(CRITERIA["ks"], tuned, alpha=0.05, excluded=taken)
+    assert found.token_ids == [row for row in below if row not in taken]
+    with pytest.raises(TicketError, match="k=5, but only 3 rows moved"):
+        select(CRITERIA["ks"], replace(tuned, k=5), excluded=order[3:])
+
+
 def test_ks_breaks_ties_by_the_length_of_the_change_then_by_id():
     before = torch.arange(8.0).repeat(4, 1)
     after = before.clone()

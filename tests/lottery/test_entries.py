@@ -111,3 +111,46 @@ def test_random_entries_are_as_many_follow_the_seed_and_fall_evenly():
     # Of 2,000 draws half fall on each weight; four standard deviations are 90.
     assert abs(len(masks[0]["a"]) - 1000) < 90
     assert masks[0]["a"].tolist() != masks[0]["b"].tolist()
+
+
+@pytest.mark.parametrize("sparsity", [0.5, 0.8, 0.95])
+def test_excluded_entries_are_never_kept_and_the_next_largest_take_their_place(sparsity):
+    changes = vectors(3)
+    first = pick_entries(ENTRY_CRITERIA["magnitude"], evidence(changes), sparsity=0.8)
+    found = pick_entries(
+        ENTRY_CRITERIA["magnitude"], evidence(changes), sparsity=sparsity, excluded=first
+    )
+    sizes = {name: np.abs(one.numpy().ravel()) for name, one in changes.items()}
+    for name, places in first.items():
+        sizes[name][places.numpy()] = -1
+    left = {name: torch.from_numpy(one) for name, one in sizes.items()}
+    whole = np.concatenate([one.numpy() for one in left.values()])
+    keep = round((1 - sparsity) * 84)
+    kept = np.sort(np.argsort(-whole, kind="stable")[:keep])
+    starts = np.cumsum([0, *(len(one) for one in left.values())])
+    places = [
+        found[name].numpy() + start
+        for name, start in zip(left, starts, strict=False)
+        if name in found
+    ]
+    assert np.array_equal(np.concatenate(places), kept)
+
+
+def test_more_entries_than_are_left_are_refused():
+    changes = vectors()
+    first = pick_entries(ENTRY_CRITERIA["magnitude"], evidence(changes), sparsity=0.3)
+    with pytest.raises(
+        TicketError, match=r"sparsity=0\.5 keeps 42 entries, but earlier masks leave 25"
+    ):
+        pick_entries(ENTRY_CRITERIA["magnitude"], evidence(changes), sparsity=0.5, excluded=first)
+
+
+def test_the_rest_is_the_complement():
+    first = pick_entries(ENTRY_CRITERIA["magnitude"], evidence(vectors()), sparsity=0.9)
+    rest = pick_entries(ENTRY_CRITERIA["rest"], evidence(vectors()), sparsity=None, excluded=first)
+    for name, shape in SHAPES.items():
+        none = torch.tensor([], dtype=torch.int64)
+        both = torch.cat([first.get(name, none), rest.get(name, none)]).sort().values
+        assert torch.equal(both, torch.arange(shape[0] * shape[1]))
+    whole = pick_entries(ENTRY_CRITERIA["rest"], evidence(vectors()), sparsity=None)
+    assert sum(map(len, whole.values())) == 84

@@ -178,3 +178,18 @@ def test_a_state_of_another_method_is_refused(make_llama, ticket):
 def test_an_unknown_method_names_the_closest_one():
     with pytest.raises(ConfigError, match="Did you mean 'lora'"):
         build_method("lorra", {})
+
+
+def test_lora_on_a_part_of_the_layers_adapts_those_alone(make_llama):
+    for part, layers in (((0, 2), {"0"}), ((1, 2), {"1"}), ((0, 1), {"0", "1"})):
+        _, model = attach("lora", make_llama(), None, layer_part=part)
+        names = trainable_parameters(model)
+        assert {name.split(".layers.")[1].split(".")[0] for name in names} == layers
+    with pytest.raises(MethodError, match=r"layer_part \[2, 3\] adapts no layer: the model has 2"):
+        attach("lora", make_llama(), None, layer_part=(2, 3))
+
+
+@pytest.mark.parametrize("name", sorted(METHODS))
+def test_a_method_that_can_be_merged_says_so_and_can(make_llama, ticket, name):
+    method, model = attach(name, make_llama(), ticket)
+    assert (method.merge(model) is None) == (method.no_merge is not None)
