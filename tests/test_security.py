@@ -2,8 +2,10 @@
 
 import json
 import os
+import shutil
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 
 import pytest
@@ -16,30 +18,64 @@ from ksl_bench.models import TINY_BASE, find_model
 from ksl_bench.store import Store
 from ksl_bench.suite import load_suite
 
+DEAD = "127.0.0.1:1"
+
 LISTENING = """
 import json, os, sys, time
 from ksl_bench.auth import require_token
 require_token()
 from ksl_bench import cluster
+from ksl_bench.models import find_model
+from ksl_bench.plan import make_plan
+from ksl_bench.store import Store
+from ksl_bench.suite import load_suite
+from ksl_bench.worker import Outcome
+
+class Builder:
+    def __init__(self, setting, store, worker):
+        self.worker = worker
+
+    def build(self, work, report):
+        return Outcome(work.key, "finished")
+
+suite = load_suite("quickstart", ["baselines=[base]", "task.train_size=8", "task.devtest_size=2"])
+plan = make_plan(suite, find_model(suite.model))
 cluster.connect(None)
 import psutil, ray
-ray.get(ray.remote(lambda: 1).remote())
+pool = cluster.RayPool(plan, Store(sys.argv[1]), groups=1, make_builder=Builder)
+pool.submit(next(iter(plan.works.values())))
+while not any(event.outcome for event in pool.events()):
+    pass
 family = [psutil.Process(), *psutil.Process().children(recursive=True)]
 mine = {one.pid for one in family}
 listening = [one for one in psutil.net_connections("inet") if one.status == psutil.CONN_LISTEN]
 places = [one.laddr.ip for one in listening if one.pid in mine]
 from ray._private.authentication.authentication_utils import is_token_auth_enabled
 print(json.dumps({"places": places, "token": is_token_auth_enabled()}))
+pool.close()
 cluster.disconnect()
 """
 
 
-def test_what_a_run_starts_listens_on_loopback_only_and_asks_for_a_token(tmp_path):
+@pytest.fixture
+def temporary():
+    """A folder for Ray itself: the path of a socket in it is at most 107 bytes."""
+    folder = Path(tempfile.mkdtemp(prefix="ksls", dir="/tmp"))
+    yield folder
+    shutil.rmtree(folder, ignore_errors=True)
+
+
+def test_what_a_run_starts_listens_on_loopback_only_and_asks_for_a_token(tmp_path, temporary):
+    """Neither an address in the environment nor what Ray noted of an earlier cluster is followed: both
+    are dead here, and yet a worker group comes up."""
     environment = {name: value for name, value in os.environ.items() if not name.startswith("RAY_")}
+    (temporary / "ray").mkdir()
+    (temporary / "ray/ray_current_cluster").write_text(DEAD)
+    ray = {"RAY_ADDRESS": DEAD, "RAY_TMPDIR": str(temporary)}
     done = subprocess.run(
-        [sys.executable, "-W", "ignore", "-c", LISTENING],
-        capture_output=True, text=True, timeout=120, check=False,
-        env={**environment, "HOME": str(tmp_path)},
+        [sys.executable, "-W", "ignore", "-c", LISTENING, str(tmp_path / "store")],
+        capture_output=True, text=True, timeout=240, check=False,
+        env={**environment, **ray, "HOME": str(tmp_path)},
     )  # fmt: skip
     assert done.returncode == 0, done.stderr[-2000:]
     found = json.loads(done.stdout.splitlines()[-1])
