@@ -1,10 +1,24 @@
-"""Ray's token: every process that talks to a cluster shows it."""
+"""Ray's token, which every process that talks to a cluster shows, and what else is secret."""
 
 from __future__ import annotations
 
 import os
+import re
 import sys
 from pathlib import Path
+
+SECRET_NAME = re.compile(
+    r"TOKEN|SECRET|KEY|PASSWORD|PASSWD|CREDENTIAL|CONNECTION_STRING", re.IGNORECASE
+)
+UNSEALED = "KSL_BENCH_UNSEALED"
+"""The variable that holds the names of the variables that a submission sealed: workers get them, too."""
+
+PASSWORD_IN_URI = re.compile(r"://[^/@\s]+@")
+
+
+def is_secret(name: str, value: str) -> bool:
+    """Tell whether a variable must be seen by nobody: by its name, or by a password in its value."""
+    return bool(SECRET_NAME.search(name) or PASSWORD_IN_URI.search(value))
 
 
 def require_token() -> None:

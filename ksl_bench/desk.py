@@ -42,6 +42,7 @@ class Desk:
         self._attempts: dict[str, int] = {}
         self._events: list[Event] = []
         self._closed = False
+        self._blind: str | None = None
 
     def environment(self) -> dict[str, str]:
         """Return the variables that a worker is to have."""
@@ -60,15 +61,35 @@ class Desk:
         self._members[group] = member
         self._take_back(group)
 
+    def cannot_see(self, node: str) -> None:
+        """Note that a worker does not see the storage, and on which node."""
+        self._blind = node
+
+    def blind(self) -> str | None:
+        """Return a node that does not see the storage, if one was noticed."""
+        return self._blind
+
     def members(self) -> dict[int, Member]:
         """Return the first worker of every group that has arrived."""
         return dict(self._members)
 
-    def lost(self, group: int, member: Member) -> None:
-        """Note that a group's worker is gone, and perhaps never comes back: others take its work."""
-        if self._members.get(group) == member:
-            del self._members[group]
-            self._take_back(group)
+    def lost(self, group: int, member: Member, out_of_memory: str | None = None) -> None:
+        """Note that a group's worker is gone, and perhaps never comes back: others take its work.
+
+        Args:
+            group: Whose worker.
+            member: Which one: it may have been replaced meanwhile.
+            out_of_memory: Why, where it was killed because the node's memory was full. What it was at alone
+                would fill it again, so that has ended; the works of a pack are tried one by one.
+        """
+        if self._members.get(group) != member:
+            return
+        del self._members[group]
+        if out_of_memory is not None and group not in self._packs:
+            for work in self._held.pop(group, {}).values():
+                outcome = Outcome(work.key, "out_of_memory", out_of_memory)
+                self._events.append(Event("done", work.key, outcome=outcome))
+        self._take_back(group)
 
     def _take_back(self, group: int) -> None:
         """Queue again what a group held, first of all; a pack's works go out alone from now on."""

@@ -122,6 +122,8 @@ def _find_on_hub(spec: ModelSpec, *, weights: bool) -> ModelReference:
         else:
             info = HfApi().model_info(name, revision=spec.revision)
             commit, files = str(info.sha), [one.rfilename for one in info.siblings or []]
+            if info.gated:  # the hub describes such a model to everyone, and gives its files to few
+                HfApi().auth_check(name)
     except GatedRepoError:
         raise ModelError(f"{where} is gated: accept its terms and set HF_TOKEN") from None
     except RepositoryNotFoundError:

@@ -9,7 +9,7 @@ from typing import Any
 from rich.console import Console
 
 from ksl_bench import cluster
-from ksl_bench.benchmark import Execution
+from ksl_bench.benchmark import Execution, Pool
 from ksl_bench.config import Baseline, Suite
 from ksl_bench.data.prompts import TEMPLATES
 from ksl_bench.display import RunDisplay
@@ -67,17 +67,20 @@ def run_suite(
         return execution.tally.complete
     cluster.connect(address)
     try:
-        groups = cluster.group_count(suite.resources, wanted=execution.pending, wait=wait)
-        cluster.check_shared(store)
-        store.write_plan(suite.name, plan.record())
-        console.print(
-            f"{suite.name}: {execution.pending} of {len(plan.works)} artifacts to make, {groups} worker "
-            f"group{'s' if groups > 1 else ''} of {suite.resources.workers_per_run}, in {store.root}",
-            markup=False,
-            soft_wrap=True,
-        )
-        with tracking:
-            lost = _execute(plan, store, execution, groups, console)
+        with cluster.Room(suite.resources, wanted=execution.pending, wait=wait) as room:
+            groups = room.first()
+            cluster.check_shared(store)
+            store.write_plan(suite.name, plan.record())
+            console.print(
+                f"{suite.name}: {execution.pending} of {len(plan.works)} artifacts to make, {groups} "
+                f"worker group{'s' if groups > 1 else ''} of {suite.resources.workers_per_run}, in "
+                f"{store.root}",
+                markup=False,
+                soft_wrap=True,
+            )
+            with tracking:
+                pool = cluster.RayPool(plan, store, groups=groups, room=room)
+                lost = _execute(plan, pool, execution, console)
     finally:
         cluster.disconnect()
     return execution.tally.complete and not lost
@@ -108,9 +111,8 @@ def _standing(execution: Execution) -> str:
     return f"but {failed} ended otherwise than finished; --retry makes them anew"
 
 
-def _execute(plan: Plan, store: Store, execution: Execution, groups: int, console: Console) -> bool:
+def _execute(plan: Plan, pool: Pool, execution: Execution, console: Console) -> bool:
     """Make what is missing; return whether the cluster or the storage was lost on the way."""
-    pool = cluster.RayPool(plan, store, groups=groups)
     try:
         with RunDisplay(plan, console, pending=execution.pending) as display:
             execution.run(pool, display)
@@ -138,25 +140,45 @@ def tell_loss(console: Console, error: KslBenchError) -> None:
 class TrackingThread:
     """Keeps MLflow up to date beside a run; its troubles never stop the run."""
 
-    def __init__(self, store: Store, suite: Suite, console: Console) -> None:
-        """Take what is followed, and where troubles are told."""
+    def __init__(
+        self,
+        store: Store,
+        suite: Suite,
+        console: Console,
+        is_planned: Callable[[], bool] = lambda: True,
+    ) -> None:
+        """Take what is followed, and where troubles are told.
+
+        Args:
+            store: Where it is.
+            suite: What it is.
+            console: Where troubles are told.
+            is_planned: Asked each time whether the store has a plan of it by now; may write one.
+        """
         self._store, self._suite, self._console = store, suite, console
+        self._is_planned = is_planned
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._follow, name="tracking", daemon=True)
         self._tracker: Tracker | None = None
         self._trouble: TrackingError | None = None
 
-    def __enter__(self) -> None:
+    def start(self) -> None:
+        """Begin to follow; `finish` ends it."""
         self._thread.start()
+
+    def __enter__(self) -> None:
+        self.start()
 
     def __exit__(self, *_: object) -> None:
         self.finish()
 
     def _sync(self) -> None:
+        planned = self._is_planned()
         try:
             if self._tracker is None:
                 self._tracker = Tracker(self._store, uri=self._suite.tracking.uri)
-            self._tracker.sync(self._suite.name)
+            if planned:
+                self._tracker.sync(self._suite.name)
             self._trouble = None
         except TrackingError as error:
             self._trouble = error

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import threading
 from typing import Any
 
@@ -18,6 +19,9 @@ from ksl_bench.trials import Scored, Trial, Trials
 
 TRIALS_A_GROUP = 3
 """Trials side by side for each worker group: while some wait for a shared source, others have work."""
+
+GROWN_GROUPS = 8
+"""Of the groups that a cluster may yet grow to, so many are kept in trials: each trial is a process."""
 
 
 def run_sweep(
@@ -48,20 +52,37 @@ def run_sweep(
     """
     base = checked_plan(space.suite, store, address)
     trials = Trials(space, base.setting.model, store, retry=retry)
-    lost = not _all_there(space, trials) and _search(base, trials, store, address, wait, console)
+
+    tracking = TrackingThread(store, space.suite, console, lambda: _write_down(trials, store))
+    lost = False
+    if _all_there(trials, store):
+        trials.ended = True
+    else:
+        lost = _search(base, trials, store, address, wait, console, tracking)
+        trials.ended = not lost
     if trials.scored:
         store.write_plan(space.spec.name, trials.record())
-        TrackingThread(store, space.suite, console).finish()
+        tracking.finish()
     finished = all(one.status == "finished" for one in trials.scored.values())
     return {**trials.found(), "complete": finished and not lost}
 
 
-def _all_there(space: Space, trials: Trials) -> bool:
+def _write_down(trials: Trials, store: Store) -> bool:
+    """Write what was scored so far, if anything: who looks finds it, and so does MLflow."""
+    if trials.scored:
+        with contextlib.suppress(StorageError):  # told by whoever makes the next artifact
+            store.write_plan(trials.space.spec.name, trials.record())
+    return bool(trials.scored)
+
+
+def _all_there(trials: Trials, store: Store) -> bool:
     """Score all choices from the store, if they are known beforehand and nothing has to be made."""
-    if space.spec.search.algorithm == "optuna" or space.spec.scheduler.name == "asha":
-        return False
-    known = [Trial(name, one) for name in space.spec.baselines for one in space.choices(name)]
-    if not all(trials.is_there(one) for one in known):
+    space = trials.space
+    if space.is_adaptive:
+        known = trials.stored(store.read_plan(space.spec.name))
+    else:
+        known = [Trial(name, one) for name in space.spec.baselines for one in space.choices(name)]
+    if not known or not all(trials.is_there(one) for one in known):
         return False
     for one in known:
         trials.run(one, _NothingToDo())
@@ -88,38 +109,42 @@ def _search(
     address: str | None,
     wait: float,
     console: Console,
+    tracking: TrackingThread,
 ) -> bool:
     """Let Ray Tune go through the space; return whether the cluster was lost on the way."""
     space = trials.space
     from ksl_bench.sweep.tuning import quiet, sweep
 
     quiet()
+    wanted, seeds = trials_wanted(space), len(space.spec.seeds)
     cluster.connect(address)
     try:
-        groups = cluster.group_count(space.suite.resources, wanted=trials_wanted(space), wait=wait)
-        cluster.check_shared(store)
-        console.print(
-            f"{space.spec.name}: {trials_wanted(space)} trials of {len(space.spec.seeds)} "
-            f"seed{'s' if len(space.spec.seeds) > 1 else ''}, {groups} worker groups, in {store.root}",
-            markup=False,
-            soft_wrap=True,
-        )
-        pool = cluster.RayPool(base, store, groups=groups)
-        told = _Progress(space, console)
-        try:
-            sweep(
-                trials,
-                pool,
-                store=store,
-                width=max(TRIALS_A_GROUP, base.setting.pack) * groups,
-                on_event=lambda event: None,
-                on_trial=told,
+        with cluster.Room(space.suite.resources, wanted=wanted, wait=wait) as room:
+            groups = room.first()
+            cluster.check_shared(store)
+            console.print(
+                f"{space.spec.name}: {wanted} trials of {seeds} seed{'s' if seeds > 1 else ''}, {groups} "
+                f"worker groups, in {store.root}",
+                markup=False,
+                soft_wrap=True,
             )
-        except (ClusterError, StorageError) as error:  # no fault of the input
-            tell_loss(console, error)
-            return True
-        finally:
-            pool.close()
+            later = min(room.most, GROWN_GROUPS) if wait else groups
+            pool = cluster.RayPool(base, store, groups=groups, room=room)
+            tracking.start()
+            try:
+                sweep(
+                    trials,
+                    pool,
+                    store=store,
+                    width=max(TRIALS_A_GROUP, base.setting.pack) * max(groups, later),
+                    on_event=lambda event: None,
+                    on_trial=_Progress(space, console),
+                )
+            except (ClusterError, StorageError) as error:  # no fault of the input
+                tell_loss(console, error)
+                return True
+            finally:
+                pool.close()
     finally:
         cluster.disconnect()
     return False

@@ -54,7 +54,10 @@ class Trials:
         self._texts: Texts = {}
         self._lock = threading.Lock()
         self._plans: dict[str, Plan] = {}
+        self._trials: dict[str, Trial] = {}
         self.scored: dict[str, Scored] = {}
+        self.ended = False
+        """Whether the search came to its end: nothing further is proposed."""
 
     def plan(self, trial: Trial) -> Plan:
         """Plan a trial.
@@ -78,9 +81,20 @@ class Trials:
         Execution(plan, self.store, retry=self.retry).run(pool, on_event)
         scored = self._score(plan)
         with self._lock:
-            self._plans[scored.name] = plan
+            self._plans[scored.name], self._trials[scored.name] = plan, trial
             self.scored[scored.name] = scored
         return scored
+
+    def stored(self, plan: Mapping[str, Any] | None) -> list[Trial]:
+        """Return the trials of an earlier sweep over the same space that came to its end, as stored.
+
+        What a search that learns from scores proposes depends on the order in which they come; so a
+        second call takes what the first one proposed. Whether it is all there still, their keys tell.
+        """
+        before = (plan or {}).get("sweep", {})
+        if not before.get("ended") or before["space"] != self.space.spec.model_dump(mode="json"):
+            return []
+        return [Trial(one["baseline"], one["choice"], one["rung"]) for one in before["trials"]]
 
     def _score(self, plan: Plan) -> Scored:
         chosen = plan.suite.baselines[-1]
@@ -106,7 +120,8 @@ class Trials:
 
     def record(self) -> dict[str, Any]:
         """Return all trials as the plan of one suite, with what the sweep found beside it."""
-        plans = list(self._plans.values())
+        with self._lock:
+            plans = list(self._plans.values())
         baselines = {one.name: one for plan in plans for one in plan.suite.baselines}
         suite: Suite = self.space.suite.model_copy(update={"baselines": tuple(baselines.values())})
         first = plans[0]
@@ -116,12 +131,15 @@ class Trials:
 
     def found(self) -> dict[str, Any]:
         """Return every trial's score and each baseline's best, with how much was spent on it."""
+        with self._lock:
+            trials, everything = dict(self._trials), dict(self.scored)
         by_baseline: dict[str, list[Scored]] = {}
-        for name, scored in self.scored.items():
+        for name, scored in everything.items():
             owner = next(one for one in self.space.spec.baselines if _is_of(name, one))
             by_baseline.setdefault(owner, []).append(scored)
         return {
             "space": self.space.spec.model_dump(mode="json"),
+            "ended": self.ended,
             "trials": [
                 {
                     "baseline": owner,
@@ -130,6 +148,8 @@ class Trials:
                     "steps": one.steps,
                     "status": one.status,
                     "reason": one.reason,
+                    "choice": dict(trials[one.name].choice),
+                    "rung": trials[one.name].steps,
                 }
                 for owner in self.space.spec.baselines
                 for one in sorted(by_baseline.get(owner, []), key=lambda one: (one.name, one.steps))

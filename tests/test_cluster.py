@@ -1,10 +1,23 @@
 """What a cluster must have, and what of the environment goes to its workers."""
 
-import pytest
+from types import SimpleNamespace
 
-from ksl_bench.cluster import check_this_machine, passed_on, shortage, watch
+import pytest
+import ray
+
+from ksl_bench.auth import UNSEALED
+from ksl_bench.cluster import (
+    check_this_machine,
+    connect,
+    connection,
+    passed_on,
+    shortage,
+    watch,
+)
 from ksl_bench.config import ResourcesSpec
+from ksl_bench.desk import Desk
 from ksl_bench.errors import ClusterError
+from ksl_bench.jobs.sealing import SEALED, seal, unseal_environment
 
 
 def test_more_than_the_machine_has_is_refused_with_what_was_asked_and_what_there_is():
@@ -24,21 +37,106 @@ def test_secrets_are_told_apart_from_what_may_be_seen(monkeypatch):
     assert "SOME_PASSWORD" not in passed_on(secret=True)  # not one that workers need
 
 
-class Desk:
-    """Knows no workers."""
+def test_what_a_submission_sealed_reaches_the_workers_whatever_its_name(monkeypatch):
+    """The names of a secret and of a plain one that no list of prefixes holds, and one whose value is one."""
+    sealed = {
+        "MY_STORE_PASSWORD": "p",
+        "AZURE_STORAGE_CONNECTION_STRING": "c",
+        "AWS_ENDPOINT_URL": "https://me:pass@store",
+    }
+    monkeypatch.setenv("RAY_AUTH_TOKEN", "token")
+    monkeypatch.setenv(SEALED, seal(sealed, "token"))
+    monkeypatch.setenv(UNSEALED, "")  # what is set below ends with the test
+    for name in sealed:
+        monkeypatch.setenv(name, "")
+    unseal_environment()
+    assert sealed.items() <= passed_on(secret=True).items()
+    assert not sealed.keys() & passed_on(secret=False).keys()
 
-    class members:
-        @staticmethod
-        def remote():
-            return {}
+
+@pytest.mark.parametrize(
+    ("name", "value", "secret"),
+    [
+        ("AZURE_STORAGE_ACCOUNT_NAME", "mine", False),
+        ("AZURE_STORAGE_SAS_TOKEN", "x", True),
+        ("AZURE_STORAGE_CONNECTION_STRING", "AccountName=a;AccountKey=b", True),
+        ("GOOGLE_CLOUD_PROJECT", "mine", False),
+        ("GOOGLE_APPLICATION_CREDENTIALS", "/shared/key.json", True),
+        ("AWS_ENDPOINT_URL", "https://me:pass@store", True),
+        ("AWS_ENDPOINT_URL", "https://store", False),
+    ],
+)
+def test_the_keys_of_every_object_store_reach_the_workers(monkeypatch, name, value, secret):
+    monkeypatch.delenv(UNSEALED, raising=False)
+    monkeypatch.setenv(name, value)
+    assert passed_on(secret=secret)[name] == value
+    assert name not in passed_on(secret=not secret)
 
 
-def test_a_cluster_that_lost_the_room_for_a_group_ends_the_run_after_a_while(monkeypatch):
-    now, short = [0.0], ["resources: 1 CPU, but the cluster has at most 0"]
+@pytest.mark.parametrize(("address", "joined"), [(None, "local"), ("head:6379", "head:6379")])
+def test_only_an_address_that_is_given_is_followed(monkeypatch, address, joined):
+    asked = {}
+    monkeypatch.setattr(connection.ray, "init", lambda **options: asked.update(options))
+    monkeypatch.setenv("RAY_ADDRESS", "127.0.0.1:1")
+    monkeypatch.setenv("RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER", "0")  # what it sets ends with the test
+    monkeypatch.setattr(connection.ray_constants, "ENABLE_RAY_CLUSTER", False)
+    connect(address)
+    assert asked["address"] == joined  # without one Ray would go by its environment and its files
+
+
+class Remote:
+    """A stub of an actor: its methods answer at once."""
+
+    def __init__(self, actor):
+        self.actor = actor
+
+    def __getattr__(self, name):
+        return SimpleNamespace(remote=getattr(self.actor, name))
+
+
+@pytest.fixture
+def now(monkeypatch):
+    """A clock that stands, and answers that are there at once."""
+    now = [0.0]
     monkeypatch.setattr(watch.time, "monotonic", lambda: now[0])
-    monkeypatch.setattr(watch.ray, "get", lambda answer: answer)
+
+    def get(answer):
+        if isinstance(answer, Exception):
+            raise answer
+        return answer
+
+    monkeypatch.setattr(watch.ray, "get", get)
+    monkeypatch.setattr(watch.ray, "wait", lambda answers, timeout: (answers, []))
+    return now
+
+
+@pytest.mark.parametrize(
+    ("death", "status"),
+    [
+        (ray.exceptions.OutOfMemoryError("the node was running low on memory"), "out_of_memory"),
+        (ray.exceptions.RayActorError(), None),
+    ],
+)
+def test_a_worker_that_was_killed_for_memory_is_told_apart_from_one_that_is_lost(
+    monkeypatch, now, death, status
+):
+    monkeypatch.setattr(watch, "shortage_now", lambda *_: None)
+    desk = Desk({})
+    desk.arrive(0, SimpleNamespace(__ray_ready__=SimpleNamespace(remote=lambda: death)))
+    desk.submit(SimpleNamespace(key="a"))
+    desk.next(0)
+    watching = watch.Watch(Remote(desk), ResourcesSpec())
+    for now[0] in (0.0, 10.0):
+        watching.look()
+    ended = [event.outcome.status for event in desk.events() if event.outcome is not None]
+    assert ended == ([status] if status else [])
+    assert desk.next(1) == "wait" if status else desk.next(1).key == "a"
+
+
+def test_a_cluster_that_lost_the_room_for_a_group_ends_the_run_after_a_while(monkeypatch, now):
+    short = ["resources: 1 CPU, but the cluster has at most 0"]
     monkeypatch.setattr(watch, "shortage_now", lambda *_: short[0])
-    watching = watch.Watch(Desk, ResourcesSpec())
+    watching = watch.Watch(Remote(Desk({})), ResourcesSpec())
 
     def look(at):
         now[0] = at

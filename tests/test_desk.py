@@ -80,3 +80,16 @@ def test_the_death_of_a_worker_that_was_replaced_meanwhile_changes_nothing():
     desk.lost(0, "worker 1")
     assert desk.next(1) == "wait"
     assert desk.members() == {0: "worker 2"}
+
+
+def test_what_a_worker_held_that_was_killed_for_memory_is_not_handed_out_again():
+    desk = Desk({})
+    desk.arrive(0, "worker 1")
+    desk.submit(Work("a"))
+    desk.next(0)
+    desk.lost(0, "worker 1", "OutOfMemoryError: the node was running low on memory")
+    (outcome,) = outcomes(desk)
+    assert (outcome.key, outcome.status) == ("a", "out_of_memory")
+    assert "low on memory" in outcome.reason
+    desk.arrive(0, "worker 2")
+    assert desk.next(0) == "wait"

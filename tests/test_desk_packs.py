@@ -66,7 +66,7 @@ def test_a_pack_is_no_larger_than_asked_for():
     assert [len(desk.next(0).works), len(desk.next(0).works)] == [4, 2]
 
 
-@pytest.mark.parametrize("how", ["lost", "broke", "arrive"])
+@pytest.mark.parametrize("how", ["lost", "killed for memory", "broke", "arrive"])
 def test_what_was_in_a_broken_pack_goes_out_alone_and_counts_no_loss(plan, how):
     works = states(plan, "ks_partial_k18", "ks_partial_k4")
     desk = open_desk(plan, works)
@@ -75,6 +75,7 @@ def test_what_was_in_a_broken_pack_goes_out_alone_and_counts_no_loss(plan, how):
     desk.done(0, Outcome(first.key, "finished"))
     {
         "lost": lambda: desk.lost(0, "worker 0"),
+        "killed for memory": lambda: desk.lost(0, "worker 0", "OutOfMemoryError"),
         "broke": lambda: desk.broke(0),
         "arrive": lambda: desk.arrive(0, "worker 1"),
     }[how]()

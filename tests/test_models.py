@@ -4,9 +4,11 @@ import os
 import shutil
 import subprocess
 import sys
+from types import SimpleNamespace
 
 import pytest
 import torch
+from huggingface_hub.errors import GatedRepoError
 
 from ksl_bench import tiny_base
 from ksl_bench.config import ModelSpec
@@ -31,6 +33,28 @@ def test_a_folder_is_found_by_its_weights_wherever_it_lies(folder):
     data[-1] ^= 1
     (folder / "model.safetensors").write_bytes(data)
     assert find_model(ModelSpec(name_or_path=str(folder))).digest != here.digest
+
+
+@pytest.mark.parametrize("described", [True, False])
+def test_a_gated_model_is_refused_with_what_to_do(monkeypatch, described):
+    """The hub describes a gated model to everyone; only its files are for those who were let in."""
+    answer = SimpleNamespace(headers={}, request=None)
+    gated = GatedRepoError("401", response=answer)
+
+    def refuse(*_, **__):
+        raise gated
+
+    def describe(*_, **__):
+        files = [SimpleNamespace(rfilename="model.safetensors")]
+        return SimpleNamespace(sha=COMMIT, siblings=files, gated="manual")
+
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", False)
+    monkeypatch.setattr("huggingface_hub.HfApi.model_info", describe if described else refuse)
+    monkeypatch.setattr("huggingface_hub.HfApi.auth_check", refuse)
+    with pytest.raises(
+        ModelError, match="'meta/llama' is gated: accept its terms and set HF_TOKEN"
+    ):
+        find_model(ModelSpec(name_or_path="meta/llama", revision=COMMIT))
 
 
 @pytest.mark.parametrize("precision", ["fp32", "bf16"])

@@ -2,8 +2,10 @@
 
 import json
 import os
+import shutil
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 
 import pytest
@@ -16,35 +18,85 @@ from ksl_bench.models import TINY_BASE, find_model
 from ksl_bench.store import Store
 from ksl_bench.suite import load_suite
 
+DEAD = "127.0.0.1:1"
+
 LISTENING = """
 import json, os, sys, time
 from ksl_bench.auth import require_token
 require_token()
 from ksl_bench import cluster
+from ksl_bench.models import find_model
+from ksl_bench.plan import make_plan
+from ksl_bench.store import Store
+from ksl_bench.suite import load_suite
+from ksl_bench.worker import Outcome
+
+class Builder:
+    def __init__(self, setting, store, worker):
+        self.worker = worker
+
+    def build(self, work, report):
+        import torch.distributed as dist
+        dist.barrier()  # the workers have met, and talk
+        return Outcome(work.key, "finished")
+
+def group(workers):
+    changes = ["baselines=[base]", "task.train_size=8", "task.devtest_size=2"]
+    suite = load_suite("quickstart", [*changes, f"resources.workers_per_run={workers}"])
+    plan = make_plan(suite, find_model(suite.model))
+    pool = cluster.RayPool(plan, Store(sys.argv[1]), groups=1, make_builder=Builder)
+    pool.submit(next(iter(plan.works.values())))
+    while not any(event.outcome for event in pool.events()):
+        pass
+    return pool
+
+workers = int(sys.argv[2])
 cluster.connect(None)
 import psutil, ray
 ray.get(ray.remote(lambda: 1).remote())
+pool = group(workers) if workers else None
 family = [psutil.Process(), *psutil.Process().children(recursive=True)]
-mine = {one.pid for one in family}
+mine = {one.pid: " ".join(one.cmdline()) for one in family}
 listening = [one for one in psutil.net_connections("inet") if one.status == psutil.CONN_LISTEN]
-places = [one.laddr.ip for one in listening if one.pid in mine]
+places = sorted({(one.laddr.ip, mine[one.pid]) for one in listening if one.pid in mine})
 from ray._private.authentication.authentication_utils import is_token_auth_enabled
 print(json.dumps({"places": places, "token": is_token_auth_enabled()}))
+if pool is not None:
+    pool.close()
 cluster.disconnect()
 """
 
 
-def test_what_a_run_starts_listens_on_loopback_only_and_asks_for_a_token(tmp_path):
+@pytest.fixture
+def temporary():
+    """A folder for Ray itself: the path of a socket in it is at most 107 bytes."""
+    folder = Path(tempfile.mkdtemp(prefix="ksls", dir="/tmp"))
+    yield folder
+    shutil.rmtree(folder, ignore_errors=True)
+
+
+@pytest.mark.parametrize(
+    "workers", [0, *(pytest.param(count, marks=pytest.mark.slow) for count in (1, 2))]
+)
+def test_what_a_run_starts_listens_on_loopback_only_and_asks_for_a_token(
+    tmp_path, temporary, workers
+):
+    """Also while a group of workers is at work; and a dead address in the environment, or a dead cluster
+    that Ray has noted, is not followed."""
     environment = {name: value for name, value in os.environ.items() if not name.startswith("RAY_")}
+    (temporary / "ray").mkdir()
+    (temporary / "ray/ray_current_cluster").write_text(DEAD)
+    ray = {"RAY_ADDRESS": DEAD, "RAY_TMPDIR": str(temporary)}
     done = subprocess.run(
-        [sys.executable, "-W", "ignore", "-c", LISTENING],
-        capture_output=True, text=True, timeout=120, check=False,
-        env={**environment, "HOME": str(tmp_path)},
+        [sys.executable, "-W", "ignore", "-c", LISTENING, str(tmp_path / "store"), str(workers)],
+        capture_output=True, text=True, timeout=120 + 200 * workers, check=False,
+        env={**environment, **ray, "HOME": str(tmp_path)},
     )  # fmt: skip
     assert done.returncode == 0, done.stderr[-2000:]
     found = json.loads(done.stdout.splitlines()[-1])
     assert found["places"]
-    assert {one.removeprefix("::ffff:") for one in found["places"]} <= {"127.0.0.1", "::1"}
+    loopback = {"127.0.0.1", "::1"}
+    assert [one for one in found["places"] if one[0].removeprefix("::ffff:") not in loopback] == []
     assert found["token"] is True
     token = (tmp_path / ".ray/auth_token").read_text().strip()
     assert token not in done.stdout + done.stderr

@@ -5,6 +5,7 @@ import math
 import pytest
 
 from ksl_bench.errors import ConfigError
+from ksl_bench.lottery.criteria import CRITERIA
 from ksl_bench.space import label, load_space
 from ksl_bench.suite import available
 
@@ -38,6 +39,13 @@ def test_every_shipped_space_is_valid_and_every_choice_becomes_a_suite(name):
 def test_the_k_sweep_is_twelve_sizes_of_three_criteria_under_two_seeds():
     space = load_space("selection_size")
     assert len(space.grid("ks_partial_k18")) * len(space.spec.seeds) == 72
+
+
+def test_the_alpha_sweep_takes_every_criterion_that_has_p_values():
+    space = load_space("selection_alpha")
+    (baseline,) = space.spec.baselines
+    chosen = {one["ticket.criterion"] for one in space.choices(baseline)}
+    assert chosen == {name for name, one in CRITERIA.items() if one.takes_alpha}
 
 
 def test_a_choice_changes_its_fields_and_no_other(tmp_path):

@@ -8,6 +8,8 @@ import sys
 import pytest
 import yaml
 
+from tests.faults.harness import kill_tree, records, wait_for
+
 SPACE = {
     "name": "small",
     "suite": "quickstart",
@@ -25,17 +27,43 @@ GRID = {
 }
 
 
-def run(tmp_path, content):
+def command(tmp_path, content):
     file = tmp_path / "small.yaml"
     file.write_text(yaml.safe_dump({**SPACE, **content}))
+    line = [sys.executable, "-W", "ignore", "-m", "ksl_bench.cli", "sweep", str(file), "--json"]
+    return {
+        "args": [*line, "--storage", str(tmp_path / "store")],
+        "env": {**os.environ, "OMP_NUM_THREADS": "1"},
+    }
+
+
+def run(tmp_path, content):
     done = subprocess.run(
-        [sys.executable, "-W", "ignore", "-m", "ksl_bench.cli", "sweep", str(file), "--json",
-         "--storage", str(tmp_path / "store")],
-        capture_output=True, text=True, timeout=500, check=False,
-        env={**os.environ, "OMP_NUM_THREADS": "1"},
-    )  # fmt: skip
+        **command(tmp_path, content), capture_output=True, text=True, timeout=500, check=False
+    )
     assert done.returncode in (0, 1), done.stderr[-3000:]
     return done.returncode, json.loads(done.stdout)
+
+
+def made(tmp_path):
+    """Return when each finished artifact was written."""
+    return records(tmp_path / "store")
+
+
+def stored(tmp_path):
+    """Return what the store says of the sweep."""
+    return json.loads((tmp_path / "store/suites/small.json").read_text())["sweep"]
+
+
+def check_again(tmp_path, content, found):
+    """Check that a second call makes nothing, and says the same without starting Ray."""
+    before = made(tmp_path)
+    done = subprocess.run(
+        **command(tmp_path, content), capture_output=True, text=True, timeout=500, check=False
+    )
+    assert json.loads(done.stdout) == found
+    assert "worker groups" not in done.stderr
+    assert made(tmp_path) == before
 
 
 @pytest.mark.slow
@@ -65,6 +93,31 @@ def test_a_grid_is_scored_on_dev_failed_trials_stay_and_a_second_call_makes_noth
 
 
 @pytest.mark.slow
+def test_a_killed_sweep_left_its_plan_and_goes_on_where_it_was(tmp_path):
+    content = {"seeds": [0], "baselines": {"lora": {"lora_rank": {"grid": [1, 2, 3, 4, 5, 6]}}}}
+    content["set"] = [*SPACE["set"][:-1], "train.steps=400"]  # long enough to be killed in
+    process = subprocess.Popen(
+        **command(tmp_path, content), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+    )
+    try:
+        plan = tmp_path / "store/suites/small.json"
+        wait_for(lambda: plan.exists() and len(stored(tmp_path)["trials"]) >= 1, seconds=300)
+        assert process.poll() is None, "it ended before it could be killed"
+    finally:
+        kill_tree(process.pid)
+        process.wait()
+    before, cut_off = made(tmp_path), stored(tmp_path)
+    assert not cut_off["ended"]
+    code, found = run(tmp_path, content)
+    assert (code, len(found["trials"])) == (0, 6)
+    assert before.items() <= made(tmp_path).items()  # nothing is made twice
+    assert stored(tmp_path)["ended"]
+    assert not list(
+        (tmp_path / "store/suites").glob("small@*")
+    )  # what is under way is no past plan
+
+
+@pytest.mark.slow
 def test_asha_gives_the_worse_choices_up_early(tmp_path):
     content = {
         "seeds": [0],
@@ -78,6 +131,7 @@ def test_asha_gives_the_worse_choices_up_early(tmp_path):
     assert steps.count(2) == 4  # every choice begins
     assert 1 <= steps.count(4) <= 4
     assert found["winners"]["prefix"].endswith("steps-4")
+    check_again(tmp_path, content, found)
 
 
 @pytest.mark.slow
@@ -92,3 +146,4 @@ def test_optuna_proposes_as_many_choices_as_it_may(tmp_path):
     assert len(found["trials"]) == 3
     rates = {one["trial"] for one in found["trials"]}
     assert len(rates) == 3
+    check_again(tmp_path, content, found)

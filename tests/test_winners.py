@@ -32,6 +32,7 @@ def store(tmp_path_factory):
             for key, work in trials.plan(trial).works.items():
                 put(store, work.kind, key, score=1000 * work.baseline.train.learning_rate)
             trials.run(trial, pool=None)
+    trials.ended = True
     store.write_plan(space.spec.name, trials.record())
     return store
 
@@ -122,6 +123,17 @@ def test_what_would_not_be_an_honest_test_is_refused(store, change, said):
     with pytest.raises(ConfigError, match=r".") as caught:
         load_suite("tuned", [*SMALL, change], stored=store.read_plan)
     assert said in "\n".join(caught.value.problems)
+
+
+def test_a_sweep_that_has_not_ended_has_no_winners_yet(store):
+    def stored(name):
+        plan = store.read_plan(name)
+        return plan and {**plan, "sweep": {**plan["sweep"], "ended": False}}
+
+    with pytest.raises(
+        ConfigError, match="'learning_rate' is under way or was cut off; first: ksl"
+    ):
+        load_suite("tuned", SMALL, stored=stored)
 
 
 def test_without_the_sweep_the_command_line_says_what_comes_first(ksl, tmp_path):

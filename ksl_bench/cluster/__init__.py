@@ -7,18 +7,20 @@ at; after too many losses the work counts as failed. Nothing is remembered here 
 is finished is in the store.
 """
 
-from ksl_bench.cluster.capacity import check_shared, check_this_machine, group_count, shortage
+from ksl_bench.cluster.capacity import check_this_machine, shortage
 from ksl_bench.cluster.connection import beside_the_driver, connect, disconnect, passed_on
+from ksl_bench.cluster.growth import Room
 from ksl_bench.cluster.pool import RayPool
+from ksl_bench.cluster.shared import check_shared
 
 __all__ = [
     "RayPool",
+    "Room",
     "beside_the_driver",
     "check_shared",
     "check_this_machine",
     "connect",
     "disconnect",
-    "group_count",
     "passed_on",
     "shortage",
 ]

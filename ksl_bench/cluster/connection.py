@@ -10,23 +10,29 @@ import ray
 from ray._private import ray_constants
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
+from ksl_bench.auth import UNSEALED, is_secret
 from ksl_bench.errors import ClusterError
 
-PASSED_ON = ("HF_", "NCCL_", "SACREBLEU", "AWS_", "CUDA_DEVICE_MAX_CONNECTIONS")
-"""Prefixes of the environment variables that workers need."""
-
-SECRET = ("TOKEN", "SECRET", "KEY", "PASSWORD", "CREDENTIAL")
-"""What the name of a secret holds: its value goes by actor call, so that no log, dashboard or job
-description shows it. The others go with Ray's runtime environment, since libraries read some of them
-(HF_HOME) when they are imported."""
+PASSED_ON = (
+    *("HF_", "NCCL_", "GLOO_", "SACREBLEU", "CUDA_DEVICE_MAX_CONNECTIONS"),
+    *("AWS_", "AZURE_", "GOOGLE_"),
+)
+"""Prefixes of the environment variables that workers need: libraries, and the keys of object stores."""
 
 
 def passed_on(*, secret: bool) -> dict[str, str]:
-    """Return this process's variables that workers need: the secret ones, or the others."""
+    """Return this process's variables that workers need: the secret ones, or the others.
+
+    A secret one goes by actor call, so that no log, dashboard or job description shows it; so does all
+    that a submission sealed, whatever its name. The others go with Ray's runtime environment, since
+    libraries read some of them (HF_HOME) when they are imported.
+    """
+    sealed = os.environ.get(UNSEALED, "").split(",")
     return {
         name: value
         for name, value in os.environ.items()
-        if name.startswith(PASSED_ON) and any(word in name for word in SECRET) is secret
+        if (name in sealed or name.startswith(PASSED_ON))
+        and (name in sealed or is_secret(name, value)) is secret
     }
 
 

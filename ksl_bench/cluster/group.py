@@ -11,6 +11,7 @@ import ray
 import ray.train
 import ray.train.torch
 
+from ksl_bench.cluster.shared import sees
 from ksl_bench.pack import Pack
 from ksl_bench.plan import Work
 from ksl_bench.store import Store
@@ -27,6 +28,9 @@ def serve(config: dict[str, Any]) -> None:
     import torch.distributed as dist
 
     desk, group = config["desk"], config["group"]
+    if not sees(config["probe"]):  # on a node that joined after the others were checked
+        ray.get(desk.cannot_see.remote(ray.util.get_node_ip_address()))
+        return
     os.environ.update(ray.get(desk.environment.remote()))
     context = ray.train.get_context()
     worker = Worker(

@@ -15,6 +15,9 @@ import ray.train.torch
 from ksl_bench.benchmark import Event
 from ksl_bench.cluster.connection import beside_the_driver, passed_on
 from ksl_bench.cluster.group import serve
+from ksl_bench.cluster.growth import Room
+from ksl_bench.cluster.rendezvous import Rendezvous
+from ksl_bench.cluster.shared import Probe, not_shared
 from ksl_bench.cluster.watch import Watch, cluster_there
 from ksl_bench.config import Suite
 from ksl_bench.desk import Desk
@@ -34,6 +37,7 @@ class RayPool:
         store: Store,
         *,
         groups: int,
+        room: Room | None = None,
         make_builder: Callable[[Setting, Store, Worker], Any] = Builder,
     ) -> None:
         """Start the groups; they come up while the caller goes on.
@@ -41,34 +45,38 @@ class RayPool:
         Args:
             plan: What they will work on.
             store: Where artifacts live.
-            groups: How many.
+            groups: How many to begin with.
+            room: Says how many there may be once nodes have joined; None for no more.
             make_builder: Called by every worker: what makes the artifacts.
         """
         self._desk: Any = beside_the_driver(Desk).remote(passed_on(secret=True), plan.setting)
         self._errors: list[BaseException] = []
         self._watch = Watch(self._desk, plan.suite.resources)
-        self._threads = [
-            threading.Thread(
-                target=self._fit,
-                args=(plan, store, group, make_builder),
-                name=f"group-{group}",
-                daemon=True,
+        self._plan, self._store, self._room = plan, store, room
+        self._make_builder, self._probe = make_builder, Probe(store)
+        self._threads: list[threading.Thread] = []
+        self._grow(groups)
+
+    def _grow(self, groups: int) -> None:
+        """Start groups until there are so many."""
+        for group in range(len(self._threads), groups):
+            thread = threading.Thread(
+                target=self._fit, args=(group,), name=f"group-{group}", daemon=True
             )
-            for group in range(groups)
-        ]
-        for thread in self._threads:
+            self._threads.append(thread)
             thread.start()
 
-    def _fit(self, plan: Plan, store: Store, group: int, make_builder: Any) -> None:
+    def _fit(self, group: int) -> None:
         config = {
             "desk": self._desk,
             "group": group,
-            "setting": plan.setting,
-            "storage": store.root,
-            "make_builder": make_builder,
+            "setting": self._plan.setting,
+            "storage": self._store.root,
+            "probe": self._probe.path,
+            "make_builder": self._make_builder,
         }
         try:
-            _trainer(plan.suite, store, config).fit()
+            _trainer(self._plan.suite, self._store, config).fit()
         except BaseException as error:
             self._errors.append(error)
 
@@ -80,7 +88,8 @@ class RayPool:
     def events(self) -> Iterable[Event]:
         """Return what happened; waits a tenth of a second when nothing did."""
         with cluster_there():
-            self._watch.look()
+            if self._watch.look():
+                self._look_around()
             events: list[Event] = ray.get(self._desk.events.remote())
         if not events:
             if not any(thread.is_alive() for thread in self._threads):
@@ -89,12 +98,20 @@ class RayPool:
             time.sleep(0.1)
         return events
 
+    def _look_around(self) -> None:
+        """Make use of nodes that have joined, unless they see another storage."""
+        if (blind := ray.get(self._desk.blind.remote())) is not None:
+            raise not_shared(self._store.root, blind)
+        if self._room is not None:
+            self._grow(self._room.groups())
+
     def close(self) -> None:
         """Let the groups go; those that do not come to an end are left to Ray's shutdown."""
         with contextlib.suppress(ray.exceptions.RayError):
             ray.get(self._desk.close.remote(), timeout=10)
         for thread in self._threads:
             thread.join(timeout=10)
+        self._probe.close()
 
 
 def _trainer(suite: Suite, store: Store, config: dict[str, Any]) -> ray.train.torch.TorchTrainer:
@@ -105,6 +122,7 @@ def _trainer(suite: Suite, store: Store, config: dict[str, Any]) -> ray.train.to
     return ray.train.torch.TorchTrainer(
         serve,
         train_loop_config=config,
+        torch_config=Rendezvous(),
         scaling_config=ray.train.ScalingConfig(
             num_workers=resources.workers_per_run,
             use_gpu=bool(resources.gpus_per_worker),

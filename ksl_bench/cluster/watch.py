@@ -9,9 +9,10 @@ from typing import Any
 
 import ray
 
-from ksl_bench.cluster.capacity import needs, shortage_now
+from ksl_bench.cluster.capacity import shortage_now
 from ksl_bench.config import ResourcesSpec
 from ksl_bench.errors import ClusterError
+from ksl_bench.worker import classify
 
 SIGN_SECONDS = 2.0
 """How often a group's worker is asked for a sign of life."""
@@ -34,25 +35,32 @@ class Watch:
         self._next = 0.0
         self._enough = time.monotonic()
 
-    def look(self) -> None:
-        """Ask every group's worker for a sign of life, from time to time, and tell the desk of the dead."""
+    def look(self) -> bool:
+        """Ask every group's worker for a sign of life, from time to time, and tell the desk of the dead.
+
+        Returns:
+            Whether it was time to.
+        """
         if time.monotonic() < self._next:
-            return
+            return False
         for group, member, answer in self._asked:
             if not ray.wait([answer], timeout=0)[0]:
                 continue
             try:
                 ray.get(answer)
+            except ray.exceptions.OutOfMemoryError as error:  # Ray's memory monitor killed it
+                ray.get(self._desk.lost.remote(group, member, classify(error)[1]))
             except ray.exceptions.RayActorError:
                 ray.get(self._desk.lost.remote(group, member))
         members = ray.get(self._desk.members.remote())
         self._asked = [(group, one, one.__ray_ready__.remote()) for group, one in members.items()]
         self._look_for_room()
         self._next = time.monotonic() + SIGN_SECONDS
+        return True
 
     def _look_for_room(self) -> None:
         """Raise a ClusterError where the cluster has long been too small for a single group."""
-        short = shortage_now(self._resources, needs(self._resources))
+        short = shortage_now(self._resources)
         if short is None:
             self._enough = time.monotonic()
         elif time.monotonic() - self._enough > STARVED_SECONDS:

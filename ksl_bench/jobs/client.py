@@ -10,6 +10,7 @@ import platform
 import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +29,12 @@ LOGGERS = ("ray.dashboard.modules.dashboard_sdk", "ray.dashboard.modules.job.sdk
 """They tell on stderr of every package and connection."""
 
 POLL_SECONDS = 0.5
+
+AGENT_SECONDS = 20.0
+"""How long a head may take, after its job server answers, until it can start a job."""
+
+NOT_READY = "try again later"
+"""What the job server says meanwhile."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,17 +87,34 @@ class Jobs:
             ClusterError: If the cluster refuses it.
         """
         stamp = f"{time.strftime('%Y%m%d-%H%M%S', time.gmtime())}-{os.urandom(2).hex()}"
+        send = partial(
+            self._client.submit_job,
+            entrypoint=job.entrypoint,
+            submission_id=f"{job.name}-{stamp}",
+            runtime_env={"working_dir": str(job.package), "env_vars": dict(job.environment)},
+        )
         with _reported(self.address):
-            return str(
-                self._client.submit_job(
-                    entrypoint=job.entrypoint,
-                    submission_id=f"{job.name}-{stamp}",
-                    runtime_env={
-                        "working_dir": str(job.package),
-                        "env_vars": dict(job.environment),
-                    },
-                )
-            )
+            return str(self._when_ready(send))
+
+    def _when_ready(self, send: Callable[[], str]) -> str:
+        """Send, and again for a while where the head has just been started.
+
+        Raises:
+            ClusterError: If it is not ready by then.
+        """
+        until = time.monotonic() + AGENT_SECONDS
+        while True:
+            try:
+                return send()
+            except RuntimeError as error:
+                if NOT_READY not in str(error):
+                    raise
+                if time.monotonic() >= until:
+                    raise ClusterError(
+                        f"--address: {self.address} answers, but no node of it has had a job agent for "
+                        f"{AGENT_SECONDS:.0f} s: is `ray status` healthy there, with ray[default] installed?"
+                    ) from None
+            time.sleep(2 * POLL_SECONDS)
 
     def details(self, job: str) -> JobDetails:
         """Return what the cluster knows of a job.
@@ -182,6 +206,8 @@ def _reported(address: str, job: str | None = None) -> Iterator[None]:
     """Turn what Ray's client raises into one line."""
     try:
         yield
+    except ClusterError:
+        raise
     except AuthenticationError:
         lack = (
             f"--address: {address} wants another token than the one here"

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import re
 import shlex
 import socket
 import sys
@@ -12,10 +11,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import urlsplit
 
+from ksl_bench.auth import PASSWORD_IN_URI, is_secret
 from ksl_bench.errors import ConfigError
-
-SECRET_NAME = re.compile(r"TOKEN|SECRET|KEY|PASSWORD|PASSWD|CREDENTIAL", re.IGNORECASE)
-PASSWORD_IN_URI = re.compile(r"://[^/@\s]+@")
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,9 +98,5 @@ def split_environment(
     if missing:
         raise ConfigError([f"--env: {name} is not set here" for name in missing])
     values = {name: environment[name] for name in names}
-    secret = {
-        name: value
-        for name, value in values.items()
-        if SECRET_NAME.search(name) or PASSWORD_IN_URI.search(value)
-    }
+    secret = {name: value for name, value in values.items() if is_secret(name, value)}
     return {name: values[name] for name in values.keys() - secret.keys()}, secret

@@ -15,7 +15,7 @@ from cryptography.fernet import Fernet, InvalidToken
 from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 
-from ksl_bench.auth import ray_token
+from ksl_bench.auth import UNSEALED, ray_token
 from ksl_bench.errors import ClusterError
 
 SEALED = "KSL_BENCH_SEALED"
@@ -50,7 +50,7 @@ def unseal(text: str, token: str) -> dict[str, str]:
 
 
 def unseal_environment() -> None:
-    """Put what a submission sealed for this process into its environment.
+    """Put what a submission sealed for this process into its environment, and note the names.
 
     Raises:
         ClusterError: If it cannot be read here.
@@ -61,7 +61,9 @@ def unseal_environment() -> None:
     token = ray_token()
     if token is None:
         raise ClusterError(f"{SEALED}: sealed with the cluster's token, but there is none here")
-    os.environ.update(unseal(text, token))
+    values = unseal(text, token)
+    os.environ.update(values)
+    os.environ[UNSEALED] = ",".join(values)
 
 
 def _key(token: str, salt: bytes) -> bytes:

@@ -39,6 +39,11 @@ class Space:
         self.suite = self._build([])
         self._check()
 
+    @property
+    def is_adaptive(self) -> bool:
+        """Whether what is tried next depends on what was scored before."""
+        return self.spec.search.algorithm == "optuna" or self.spec.scheduler.name == "asha"
+
     def _below_choices(self, changes: Assignments) -> Assignments:
         """Spell out `train.*` for each baseline: as `--set` alone it would override the choices, too."""
         names = [one.name for one in self._build([]).baselines if one.probe is None]

@@ -328,13 +328,15 @@ class Store:
     def write_plan(self, name: str, plan: Mapping[str, Any]) -> None:
         """Write the plan of the last run of a suite; an earlier one that says something else is kept.
 
+        Unless it is a sweep's that had not ended: such a one is written again and again on the way.
+
         `written_at` says when a plan was first written; the file's own time is that of the last run.
         """
         last, stamp = self.read_plan(name), datetime.now(UTC).strftime("%Y%m%dT%H%M%SZ")
         if last is not None and "written_at" in last:
             if {**_read(plan), "written_at": last["written_at"]} == last:
                 stamp = last["written_at"]
-            else:
+            elif last.get("sweep", {}).get("ended", True):
                 self._files.write(plan_path(name, last["written_at"]), render_object(last))
         self._files.write(plan_path(name), render_object({**plan, "written_at": stamp}))
 

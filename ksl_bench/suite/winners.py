@@ -33,6 +33,11 @@ def take_winners(
         )
         return {}
     sweep = plan["sweep"]
+    if not sweep.get("ended", True):
+        problems.append(
+            f"{where}.from_sweep: sweep {name!r} is under way or was cut off; first: ksl-bench sweep {name}"
+        )
+        return {}
     known = {one["name"]: one for one in plan["suite"]["baselines"]}
     entries: dict[str, dict[str, Any]] = {}
     for owner in listed.get("baselines", list(sweep["space"]["baselines"])):

@@ -119,9 +119,8 @@ def _tuners(space: Space, counter: Any, store: Store, width: int) -> Iterable[tu
 
     A scheduler holds trials against each other, and a search algorithm learns from them.
     """
-    search, names = space.spec.search, list(space.spec.baselines)
-    apart = search.algorithm == "optuna" or space.spec.scheduler.name == "asha"
-    for group in [[one] for one in names] if apart else [names]:
+    names = list(space.spec.baselines)
+    for group in [[one] for one in names] if space.is_adaptive else [names]:
         yield _tuner(space, group, counter, store, width)
 
 

@@ -7,8 +7,6 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Literal
 
-import torch
-
 Status = Literal["finished", "failed", "out_of_memory", "diverged", "skipped"]
 Report = Callable[[dict[str, Any]], None]
 """Told how far a piece of work is; for a display, never for the record."""
@@ -29,7 +27,9 @@ def classify(error: BaseException) -> tuple[Status, str]:
     """Return the status and the one-line reason of work that raised."""
     text = str(error).strip()
     reason = f"{type(error).__name__}: {text.splitlines()[0] if text else 'no message'}"
-    out_of_memory = isinstance(error, (torch.OutOfMemoryError, MemoryError)) or (
+    # torch and Ray each have an OutOfMemoryError; Ray's is not imported here.
+    names = {kind.__name__ for kind in type(error).__mro__}
+    out_of_memory = bool(names & {"OutOfMemoryError", "MemoryError"}) or (
         isinstance(error, RuntimeError) and "can't allocate memory" in text
     )
     return ("out_of_memory" if out_of_memory else "failed"), reason

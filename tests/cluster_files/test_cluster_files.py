@@ -9,6 +9,7 @@ import kubernetes_validate
 import pytest
 import typer
 import yaml
+from jsonschema import Draft202012Validator, ValidationError
 from ray.autoscaler._private.util import prepare_config, validate_config
 from typer.exceptions import TyperException
 
@@ -74,6 +75,7 @@ def check(document):
 @pytest.mark.parametrize("document", OBJECTS)
 def test_every_object_fits_the_schema_of_kubernetes(document):
     if document["apiVersion"].startswith("ray.io/"):
+        KUBERAY.validate(document)
         pods = list(templates(document))
         assert len(pods) >= 2  # the head and a group of workers
         for pod in pods:  # KubeRay's own fields hold templates of pods, which have a schema
@@ -85,8 +87,43 @@ def test_every_object_fits_the_schema_of_kubernetes(document):
                     "template": pod,
                 }
             )
+        check({"apiVersion": "v1", "kind": "ConfigMap", "metadata": document["metadata"]})
     else:
         check(document)
+
+
+KUBERAY = Draft202012Validator(
+    yaml.safe_load((REPOSITORY / "tests/cluster_files/kuberay.yaml").read_text())
+)
+
+
+def cluster_of(document):
+    """Return the specification of a RayCluster, or of the one that a RayJob makes."""
+    return document["spec"].get("rayClusterSpec", document["spec"])
+
+
+@pytest.mark.parametrize("name", ["raycluster.yaml", "rayjob.yaml"])
+@pytest.mark.parametrize(
+    "break_it",
+    [
+        lambda one: one.update(kind="RayClusters"),
+        lambda one: one["spec"].update(enableInTreeAutoscalling=True),
+        lambda one: cluster_of(one).update(enableInTreeAutoscaling="true"),
+        lambda one: cluster_of(one)["authOptions"].update(mode="tokens"),
+        lambda one: cluster_of(one)["headGroupSpec"].pop("template"),
+        lambda one: cluster_of(one)["headGroupSpec"]["rayStartParams"].update({"num-cpus": 0}),
+        lambda one: cluster_of(one)["workerGroupSpecs"][0].update(maxReplica=4),
+        lambda one: cluster_of(one)["workerGroupSpecs"][0].update(maxReplicas="4"),
+        lambda one: cluster_of(one)["workerGroupSpecs"][0].pop("groupName"),
+        lambda one: cluster_of(one)["autoscalerOptions"].update(idleTimeout=5),
+    ],
+)
+def test_a_wrong_field_of_kuberay_is_noticed(name, break_it):
+    document = copy.deepcopy(documents(CLUSTER / "kubernetes" / name)[0])
+    KUBERAY.validate(document)
+    break_it(document)
+    with pytest.raises(ValidationError):
+        KUBERAY.validate(document)
 
 
 def test_the_schema_notices_a_misspelt_field():

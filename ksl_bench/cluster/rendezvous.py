@@ -1,0 +1,81 @@
+"""How the workers of a group find each other; on one machine, so that nothing listens beyond it.
+
+PyTorch's usual meeting point is a server on every address, without a password. Workers of one node meet in a
+file instead, and talk over loopback.
+"""
+
+from __future__ import annotations
+
+import os
+import socket
+import tempfile
+from datetime import timedelta
+from typing import Any
+
+import ray
+import ray.train
+import torch.distributed as dist
+from ray.train.torch import TorchConfig
+from ray.train.torch.config import _TorchBackend
+
+INTERFACES = ("GLOO_SOCKET_IFNAME", "NCCL_SOCKET_IFNAME")
+"""Variables by which the libraries choose where they listen."""
+
+
+class Rendezvous(TorchConfig):  # type: ignore[misc]
+    """As Ray Train does it, but for groups on one node."""
+
+    @property
+    def backend_cls(self) -> type[_TorchBackend]:
+        """What sets a group up."""
+        return _Backend
+
+
+class _Backend(_TorchBackend):  # type: ignore[misc]
+    """Sets up the process group of a worker group."""
+
+    def on_start(self, worker_group: Any, backend_config: TorchConfig) -> None:
+        """Let the workers meet, before training starts."""
+        if len(set(worker_group.execute(_node))) > 1:
+            super().on_start(worker_group, backend_config)
+            return
+        file = worker_group.execute_single(0, _meeting_file)
+        ray.get(
+            [
+                worker_group.execute_single_async(rank, _meet, file, backend_config.timeout_s)
+                for rank in range(len(worker_group))
+            ]
+        )
+
+
+def _node() -> str:
+    return str(ray.get_runtime_context().get_node_id())
+
+
+def _meeting_file() -> str:
+    handle, path = tempfile.mkstemp(prefix="ksl-bench-")
+    os.close(handle)
+    return path
+
+
+def _meet(file: str, timeout_seconds: int) -> None:
+    """Join the process group; run by every worker."""
+    context = ray.train.get_context()
+    names = {name for _, name in socket.if_nameindex()} & {"lo", "lo0"}
+    for variable in INTERFACES:
+        if names:
+            os.environ.setdefault(variable, *names)
+    os.environ.update(  # what torchrun sets, and DeepSpeed asks for
+        LOCAL_RANK=str(context.get_local_rank()),
+        LOCAL_WORLD_SIZE=str(context.get_local_world_size()),
+        NODE_RANK=str(context.get_node_rank()),
+        RANK=str(context.get_world_rank()),
+        WORLD_SIZE=str(context.get_world_size()),
+    )
+    dist.init_process_group(
+        backend="nccl" if ray.train.torch.get_device().type == "cuda" else "gloo",
+        init_method=f"file://{file}",
+        rank=context.get_world_rank(),
+        world_size=context.get_world_size(),
+        timeout=timedelta(seconds=timeout_seconds),
+    )
