@@ -145,7 +145,7 @@ def read_board(store: Store, suite: str) -> Board:
     for one in read_conditions(store, plan):
         add_gains(one.rows, one.systems, margin=spec.margin)
         rankings[one.condition] = rank_rows(one.rows, one.terms, one.systems, rule=spec.rule)
-        said = judge(one.condition, one.rows, one.systems, spec)
+        said = judge(one.condition, one.rows, one.systems, one.terms, spec)
         for place, row in zip(one.places, one.rows, strict=True):
             home = row["condition"] == row["scored_under"]
             mine = [verdict for verdict in said if verdict.baseline == row["baseline"] and home]

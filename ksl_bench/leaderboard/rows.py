@@ -48,6 +48,7 @@ def make_row(recipe: Mapping[str, Any], place: Place, runs: Sequence[Run], *, ta
         "ticket_sizes": [one.get("ticket_rows") for one in done] if picks_rows else None,
         "seeds": [run.seed for run in runs],
         "finished_seeds": [run.seed for run in runs if run.finished],
+        "unfinished_seeds": {str(run.seed): run.status for run in unfinished},
         "status": unfinished[0].status if unfinished else "finished",
         "reason": unfinished[0].reason if unfinished else None,
         "sentences": done[0]["sentences"] if done else None,
