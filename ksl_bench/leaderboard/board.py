@@ -8,7 +8,7 @@ from typing import Any
 
 from ksl_bench.config import VerdictSpec
 from ksl_bench.errors import StorageError
-from ksl_bench.leaderboard.bill import add_cost_over_full
+from ksl_bench.leaderboard.bill import add_cost_over_full, add_score_against_full
 from ksl_bench.leaderboard.gains import Systems, add_gains, add_recovery
 from ksl_bench.leaderboard.keeping import judge_sequences
 from ksl_bench.leaderboard.questions import judge
@@ -86,6 +86,12 @@ def task_of(plan: Mapping[str, Any], condition: str) -> str:
     return str(spec.get("name", "translation"))
 
 
+def price_of(plan: Mapping[str, Any]) -> float | None:
+    """Return the price of a device-hour that a suite's last run named."""
+    price: float | None = (plan["suite"].get("resources") or {}).get("price_per_device_hour")
+    return price
+
+
 def read_conditions(store: Store, plan: Mapping[str, Any]) -> Iterator[Scored]:
     """Read a plan's results, one condition after another: all resamples at once would fill the memory."""
     recipes = {one["name"]: one for one in plan["suite"]["baselines"]}
@@ -97,7 +103,14 @@ def read_conditions(store: Store, plan: Mapping[str, Any]) -> Iterator[Scored]:
     for condition, here in placed.items():
         runs = [run for some in here.values() for run in some]
         read_resamples(store, runs)
-        yield _scored(condition, here, recipes, steps, task=task_of(plan, condition))
+        yield _scored(
+            condition,
+            here,
+            recipes,
+            steps,
+            task=task_of(plan, condition),
+            price=price_of(plan),
+        )
         for run in runs:
             run.resamples = run.group_resamples = {}
 
@@ -109,11 +122,13 @@ def _scored(
     steps: Mapping[Place, Row],
     *,
     task: str,
+    price: float | None,
 ) -> Scored:
     scored = Scored(condition, tuple(here), [], [], [], [])
     for place, runs in here.items():
         recipe = recipes[place[1]]
-        row, done = make_row(recipe, place, runs, task=task), [run for run in runs if run.finished]
+        row = make_row(recipe, place, runs, task=task, price=price)
+        done = [run for run in runs if run.finished]
         row["sequence"] = dict(steps[place]) if place in steps else None
         systems = systems_of(done, fixed=is_fixed(recipe, runs)) if done else None
         terms, groups = None, {}
@@ -145,6 +160,7 @@ def read_board(store: Store, suite: str) -> Board:
     for one in read_conditions(store, plan):
         add_gains(one.rows, one.systems, margin=spec.margin)
         rankings[one.condition] = rank_rows(one.rows, one.terms, one.systems, rule=spec.rule)
+        add_score_against_full(one.rows, rankings[one.condition])
         said = judge(one.condition, one.rows, one.systems, one.terms, spec)
         for place, row in zip(one.places, one.rows, strict=True):
             home = row["condition"] == row["scored_under"]
