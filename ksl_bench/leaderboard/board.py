@@ -8,6 +8,7 @@ from typing import Any
 
 from ksl_bench.config import VerdictSpec
 from ksl_bench.errors import StorageError
+from ksl_bench.leaderboard.audits import read_audits
 from ksl_bench.leaderboard.bill import add_cost_over_full, add_score_against_full
 from ksl_bench.leaderboard.gains import Systems, add_gains, add_recovery
 from ksl_bench.leaderboard.keeping import judge_sequences
@@ -104,6 +105,7 @@ def read_conditions(store: Store, plan: Mapping[str, Any]) -> Iterator[Scored]:
         runs = [run for some in here.values() for run in some]
         read_resamples(store, runs)
         yield _scored(
+            store,
             condition,
             here,
             recipes,
@@ -116,6 +118,7 @@ def read_conditions(store: Store, plan: Mapping[str, Any]) -> Iterator[Scored]:
 
 
 def _scored(
+    store: Store,
     condition: str,
     here: Mapping[Place, Sequence[Run]],
     recipes: Mapping[str, Mapping[str, Any]],
@@ -129,6 +132,7 @@ def _scored(
         recipe = recipes[place[1]]
         row = make_row(recipe, place, runs, task=task, price=price)
         done = [run for run in runs if run.finished]
+        row["audits"] = read_audits(store, recipe, place, done)
         row["sequence"] = dict(steps[place]) if place in steps else None
         systems = systems_of(done, fixed=is_fixed(recipe, runs)) if done else None
         terms, groups = None, {}

@@ -11,6 +11,7 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 from ksl_bench.config import VerdictSpec
+from ksl_bench.leaderboard.audits import told_audits
 from ksl_bench.leaderboard.controls import against_controls
 from ksl_bench.leaderboard.gains import Systems, headline, is_clear, readings_of, shown_rules
 from ksl_bench.leaderboard.ranking import Terms
@@ -244,7 +245,7 @@ def _transfer(board: Compared) -> Iterator[Verdict]:
 
 
 def _certificate(board: Compared) -> Iterator[Verdict]:
-    """Hold the claim of a certified ticket, that the other rows do not matter, against what is seen."""
+    """Hold what certificates claim, that the other rows do not matter, against what is seen."""
     rule = board.spec.rule
     for ticket in board.tickets("partial_transfer"):
         for whole in board.of_method("embedding"):
@@ -259,7 +260,9 @@ def _certificate(board: Compared) -> Iterator[Verdict]:
             carried = (
                 f"that {board.size(ticket)} rows carry the tuned embedding {word[within.verdict]}"
             )
-            text, brief = f"the claim {carried}: {within.text}", f"{carried}: {within.brief}"
+            audited = told_audits(board.rows[ticket])
+            text = f"the claim {carried}: {within.text}; {audited}"
+            brief = f"{carried}: {within.brief}; {audited}"
             numbers = [] if found is None else [found]
             verdict = within.verdict
             yield make_verdict(
