@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: quickstart test test-slow faults check install clean
+.PHONY: quickstart test test-slow faults check tables install clean
 
 quickstart: $(VENV)/.installed
 	$(BIN)/ksl-bench run quickstart
@@ -22,6 +22,10 @@ check: $(VENV)/.installed
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+
+# The tables and numbers of README.md and docs/, from docs/results/.
+tables: $(VENV)/.installed
+	$(BIN)/python docs/tables.py
 
 install: $(VENV)/.installed
 

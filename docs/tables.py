@@ -1,10 +1,11 @@
-"""Write the tables of results that stand in README.md and docs/ from the stored boards in docs/results/.
+"""Write the results that stand in README.md and docs/ from the stored boards in docs/results/.
 
     ksl-bench leaderboard quickstart --format json > docs/results/quickstart.json    # after a run
-    python docs/tables.py                                                            # write
+    make tables                                                                      # write
     python docs/tables.py --check                                                    # exit 1 where stale
 
-A table stands between `<!-- table: KIND SUITE ... -->` and `<!-- end of table -->`.
+A table stands between `<!-- table: KIND SUITE ... -->` and `<!-- end of table -->`; for numbers in sentences
+see values.py.
 """
 
 from __future__ import annotations
@@ -14,14 +15,22 @@ import json
 import re
 import sys
 from collections.abc import Callable, Iterator
+from functools import cache
 from pathlib import Path
 from typing import Any
+
+import values
 
 from ksl_bench.leaderboard.direction_tables import direction_sections
 from ksl_bench.leaderboard.tables import Section, human_count, sections
 
 ROOT = Path(__file__).resolve().parents[1]
-FILES = ("README.md", "docs/controls.md", "docs/directions.md")
+FILES = tuple(
+    str(one.relative_to(ROOT))
+    for one in (ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md")))
+    if "<!-- table: " in one.read_text(encoding="utf-8")
+)
+"""All pages with tables."""
 BLOCK = re.compile(r"(<!-- table: (.*?) -->\n).*?(\n<!-- end of table -->)", re.S)
 
 Row = dict[str, Any]
@@ -154,16 +163,26 @@ KINDS: dict[str, Callable[..., Iterator[str]]] = {
 }
 
 
+@cache
+def stored(name: str) -> Any:
+    """Return a stored board; one from before rows named their task is of translations."""
+    rows = json.loads((ROOT / f"docs/results/{name}.json").read_bytes())
+    return [{"task": "translation", **row} for row in rows]
+
+
 def renewed(text: str) -> str:
-    """Return a page with its tables as the stored boards have them."""
+    """Return a page with its tables and values as the stored boards have them."""
 
     def block(match: re.Match[str]) -> str:
         kind, suite, *rest = match[2].split()
-        rows = json.loads((ROOT / f"docs/results/{suite}.json").read_bytes())
-        lines = "\n".join(KINDS[kind](rows, *rest)).rstrip("\n")
+        lines = "\n".join(KINDS[kind](stored(suite), *rest)).rstrip("\n")
         return f"{match[1]}\n{lines}\n{match[3]}"
 
-    return BLOCK.sub(block, text)
+    def value(match: re.Match[str]) -> str:
+        suite, *rest = match[2].split()
+        return f"{match[1]}{values.told(stored(suite), *rest)}{match[3]}"
+
+    return values.VALUE.sub(value, BLOCK.sub(block, text))
 
 
 def main() -> int:
@@ -179,7 +198,7 @@ def main() -> int:
             if not options.check:
                 (ROOT / name).write_text(new, encoding="utf-8")
     for name in stale:
-        print(f"{name}: {'stale, run python docs/tables.py' if options.check else 'written'}")
+        print(f"{name}: {'stale, run make tables' if options.check else 'written'}")
     return 1 if options.check and stale else 0
 
 

@@ -76,6 +76,10 @@ def result(lines, *, seed=0, stops=True, condition="default", trainable=2304, **
     answers = Answers({"raw": raw, "first_line": lines}, wanted, ["eng"] * SENTENCES, {})
     measures = {metric: build_measure(metric, []) for metric in ("bleu", "chrf")}
     scored = score_answers(answers, measures, drawn=drawn)
+    if signature := fields.pop("signature", None):
+        for metrics in scored.scores.values():
+            for score in metrics.values():
+                score["signature"] = signature
     record = {
         "seed": seed,
         "ticket_rows": fields.get("ticket_rows"),
@@ -157,6 +161,15 @@ class Written:
             )
             self.store.finish("evaluation", key, record, files)
             self.row(name, seed, key, condition=condition, scored_under=scored_under)
+        return self
+
+    def lost(self, name, seeds, *, status="diverged", condition="default", scored_under=None):
+        """Add seeds of a baseline that came to nothing."""
+        for seed in seeds:
+            state = key_of({"state of": name, "seed": seed, "under": condition})
+            self.store.fail("state", state, status, "the loss is nan")
+            key = key_of({"lost": name, "seed": seed, "of": condition, "under": scored_under})
+            self.row(name, seed, key, condition=condition, scored_under=scored_under, state=state)
         return self
 
     def done(self):

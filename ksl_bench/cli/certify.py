@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import typer
 from rich.table import Table
 
-from ksl_bench.cli.common import JsonOption, out, quiet_models
-from ksl_bench.errors import KslBenchError
+from ksl_bench.cli.common import JsonOption, StorageOption, open_store, out, quiet_models
+from ksl_bench.errors import ConfigError, KslBenchError
 
 app = typer.Typer()
 
@@ -42,6 +43,7 @@ SMOOTHING_COLUMNS = (
 @app.command(
     epilog="Examples:\n\n"
     "  ksl-bench certify --base tiny-base --tuned DIR --ticket FILE --text devtest.tsv\n\n"
+    "  ksl-bench certify --suite quickstart --smoothed-positions 0\n\n"
     "  ksl-bench certify --counterexample"
 )
 def certify(
@@ -60,6 +62,14 @@ def certify(
         Path | None,
         typer.Option("--text", metavar="FILE", help="Lines of source, tab, target; UTF-8."),
     ] = None,
+    suite: Annotated[
+        str | None,
+        typer.Option(
+            "--suite",
+            help="Audit the tickets that a suite transferred, on its devtest; the leaderboard tells of it.",
+        ),
+    ] = None,
+    storage: StorageOption = None,
     counterexample: Annotated[
         bool, typer.Option("--counterexample", help="Show that the KS-sum rule is not sound.")
     ] = False,
@@ -106,6 +116,19 @@ def certify(
         alpha=alpha,
         seed=seed,
     )
+    if suite is not None:
+        given: dict[str, object] = {
+            "base": base,
+            "tuned": tuned,
+            "ticket": ticket,
+            "text": text,
+            "positions": positions,
+            "k": k,
+            "counterexample": counterexample or None,
+        }
+        _refuse(f"--{name}" for name, value in given.items() if value is not None)
+        _certify_suite(suite, storage, smoothing, limit, json_=json_)
+        return
     question = Question(
         base=base,
         tuned=tuned,
@@ -129,6 +152,32 @@ def certify(
         print(json.dumps(found.report, indent=2, allow_nan=False))
     else:
         _show(found.report)
+
+
+def _refuse(options: Iterable[str]) -> None:
+    problems = [f"{one}: not with --suite, which brings its own" for one in options]
+    if problems:
+        raise ConfigError(problems)
+
+
+def _certify_suite(
+    suite: str, storage: str | None, smoothing: Any, limit: int | None, *, json_: bool
+) -> None:
+    from ksl_bench.audit.suites import certify_suite
+
+    def tell(found: dict[str, Any]) -> None:
+        name = f"{found['baseline']}, {found['condition']}, seed {found['seed']}"
+        out.print(f"\n{name}", markup=False, highlight=False)
+        _show(found)
+
+    store = open_store(storage)
+    shown = (lambda found: None) if json_ else tell
+    audits = certify_suite(store, suite, smoothing=smoothing, limit=limit, tell=shown)
+    if json_:
+        print(json.dumps(audits, indent=2, allow_nan=False))
+    else:
+        kept = f"kept for `ksl-bench leaderboard {suite}` in {store.root}/audits"
+        out.print(f"\n{kept}", markup=False, highlight=False, soft_wrap=True)
 
 
 def _write_lines(path: Path, records: list[dict[str, Any]]) -> None:

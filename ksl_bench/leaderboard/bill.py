@@ -6,19 +6,24 @@ from collections.abc import Mapping, Sequence
 from statistics import mean
 from typing import Any
 
+from ksl_bench.leaderboard.ranking import Ranked
+
 Row = dict[str, Any]
 
-_MEANS = ("selection_seconds", "train_seconds", "evaluate_seconds", "device_hours", "money")
+_MEANS = ("selection_seconds", "train_seconds", "evaluate_seconds", "device_hours")
 _STEP_MEANS = ("selection_seconds", "train_seconds")
 _RATES = ("train_tokens_per_second", "generated_tokens_per_second")
 
 
-def bill(done: Sequence[Mapping[str, Any]], search: Mapping[str, Any] | None) -> Row | None:
+def bill(
+    done: Sequence[Mapping[str, Any]], search: Mapping[str, Any] | None, price: float | None
+) -> Row | None:
     """Return what one run of a row costs, the mean over its seeds; peaks are the highest.
 
     Args:
         done: Results of the row's finished runs.
         search: What it took to choose the row's fields; paid once, whatever the number of seeds.
+        price: Of a device-hour, as the suite's last run has it; None where it names none.
 
     Returns:
         None where nothing is finished. `total_device_hours` has the search with it, and earlier steps of a
@@ -33,8 +38,7 @@ def bill(done: Sequence[Mapping[str, Any]], search: Mapping[str, Any] | None) ->
     total |= {name: _mean([cost.get(name) for cost in costs]) for name in _RATES}
     total["search_device_hours"] = search["device_hours"] if search else 0.0
     total["total_device_hours"] = total["device_hours"] + total["search_device_hours"]
-    if total["money"] is not None and total["device_hours"]:
-        total["money"] *= total["total_device_hours"] / total["device_hours"]
+    total["money"] = None if price is None else price * total["total_device_hours"]
     total["devices"] = max(int(cost.get("devices", 1)) for cost in costs)
     total["peak_memory_bytes"] = max(peak_bytes(cost) for cost in costs)
     total["peak_allocated_bytes"] = max(_peak(cost, "allocated") or 0 for cost in costs)
@@ -72,7 +76,8 @@ def peak_bytes(cost: Mapping[str, Any]) -> int:
 def add_cost_over_full(rows: Sequence[Row]) -> None:
     """Add `cost.over_full` to every row: its device-hours, search and all, over full fine-tuning's there.
 
-    With the score beside it that is the cost to reach the score, against tuning everything.
+    Both are whole runs. What full fine-tuning had cost when it reached the row's score is not known: no score
+    is taken while it trains.
     """
     full: dict[str, float] = {}
     for row in rows:
@@ -83,3 +88,27 @@ def add_cost_over_full(rows: Sequence[Row]) -> None:
             whole = full.get(row["condition"])
             hours = row["cost"]["total_device_hours"]
             row["cost"]["over_full"] = hours / whole if whole else None
+
+
+def add_score_against_full(rows: Sequence[Row], groups: Sequence[Ranked]) -> None:
+    """Add `cost.score_against_full` to every row of one condition: what its cost buys.
+
+    `higher` or `lower` where the ranks show it, `not_shown` where they do not; None where the row is not
+    ranked with full fine-tuning.
+
+    Args:
+        rows: Scored under one condition.
+        groups: Their ranking.
+    """
+    for row in rows:
+        if row["cost"] is not None:
+            row["cost"]["score_against_full"] = None
+    for group in groups:
+        methods = [rows[place]["method"] for place in group.places]
+        full = methods.index("full") if "full" in methods else None
+        for pair in group.ranking.pairs:
+            if full in (pair.first, pair.second):
+                other = pair.second if pair.first == full else pair.first
+                said = "higher" if pair.better == other else "lower"
+                cost = rows[group.places[other]]["cost"]
+                cost["score_against_full"] = "not_shown" if pair.better is None else said

@@ -8,7 +8,8 @@ from typing import Any
 
 from ksl_bench.config import VerdictSpec
 from ksl_bench.errors import StorageError
-from ksl_bench.leaderboard.bill import add_cost_over_full
+from ksl_bench.leaderboard.audits import read_audits
+from ksl_bench.leaderboard.bill import add_cost_over_full, add_score_against_full
 from ksl_bench.leaderboard.directions import add_directions
 from ksl_bench.leaderboard.gains import Systems, add_gains, add_recovery
 from ksl_bench.leaderboard.keeping import judge_sequences
@@ -92,6 +93,12 @@ def task_spec_of(plan: Mapping[str, Any], condition: str) -> Mapping[str, Any]:
     return (suite.get("conditions") or {}).get(condition) or suite.get("task") or {}
 
 
+def price_of(plan: Mapping[str, Any]) -> float | None:
+    """Return the price of a device-hour that a suite's last run named."""
+    price: float | None = (plan["suite"].get("resources") or {}).get("price_per_device_hour")
+    return price
+
+
 def read_conditions(store: Store, plan: Mapping[str, Any]) -> Iterator[Scored]:
     """Read a plan's results, one condition after another: all resamples at once would fill the memory."""
     recipes = {one["name"]: one for one in plan["suite"]["baselines"]}
@@ -103,23 +110,35 @@ def read_conditions(store: Store, plan: Mapping[str, Any]) -> Iterator[Scored]:
     for condition, here in placed.items():
         runs = [run for some in here.values() for run in some]
         read_resamples(store, runs)
-        yield _scored(condition, here, recipes, steps, task=task_of(plan, condition))
+        yield _scored(
+            store,
+            condition,
+            here,
+            recipes,
+            steps,
+            task=task_of(plan, condition),
+            price=price_of(plan),
+        )
         for run in runs:
             run.resamples = run.group_resamples = {}
 
 
 def _scored(
+    store: Store,
     condition: str,
     here: Mapping[Place, Sequence[Run]],
     recipes: Mapping[str, Mapping[str, Any]],
     steps: Mapping[Place, Row],
     *,
     task: str,
+    price: float | None,
 ) -> Scored:
     scored = Scored(condition, tuple(here), [], [], [], [])
     for place, runs in here.items():
         recipe = recipes[place[1]]
-        row, done = make_row(recipe, place, runs, task=task), [run for run in runs if run.finished]
+        row = make_row(recipe, place, runs, task=task, price=price)
+        done = [run for run in runs if run.finished]
+        row["audits"] = read_audits(store, recipe, place, done)
         row["sequence"] = dict(steps[place]) if place in steps else None
         systems = systems_of(done, fixed=is_fixed(recipe, runs)) if done else None
         terms, groups = None, {}
@@ -152,8 +171,9 @@ def read_board(store: Store, suite: str) -> Board:
         add_gains(one.rows, one.systems, margin=spec.margin)
         rankings[one.condition] = rank_rows(one.rows, one.terms, one.systems, rule=spec.rule)
         add_directions(one.rows, one.groups, task_spec_of(plan, one.condition))
-        said = judge(one.condition, one.rows, one.systems, spec)
-        compared = Compared(one.condition, one.rows, one.systems, spec)
+        add_score_against_full(one.rows, rankings[one.condition])
+        said = judge(one.condition, one.rows, one.systems, one.terms, spec)
+        compared = Compared(one.condition, one.rows, one.systems, one.terms, spec)
         said += judge_directions(compared, one.groups)
         for place, row in zip(one.places, one.rows, strict=True):
             home = row["condition"] == row["scored_under"]

@@ -189,14 +189,23 @@ def as_json(board: Board) -> str:
 
 
 def as_csv(board: Board) -> str:
-    """Return the rows as CSV, one column a number, unrounded; nested names are joined by dots."""
-    flat = [_flatten({k: v for k, v in row.items() if k != "verdicts"}) for row in board.rows]
+    """Return the rows as CSV, one column a number, unrounded; nested names are joined by dots.
+
+    `verdicts` has the brief text of each, with its question and rule.
+    """
+    flat = [_flatten({**row, "verdicts": _briefly(row)}) for row in board.rows]
     names = list(dict.fromkeys(name for row in flat for name in row))
     text = io.StringIO()
     writer = csv.DictWriter(text, names, restval="", lineterminator="\n")
     writer.writeheader()
     writer.writerows(flat)
     return text.getvalue().rstrip("\n")
+
+
+def _briefly(row: Row) -> str:
+    return " | ".join(
+        f"{one['question']}, {one['rule']}: {one['brief']}" for one in row["verdicts"]
+    )
 
 
 def _flatten(value: Any, path: str = "") -> dict[str, Any]:
@@ -265,13 +274,9 @@ def _latex_table(section: Section, board: Board) -> str:
     return "\n".join([*lines, r"    \bottomrule", r"  \end{tabular}", r"\end{table}"])
 
 
-def _exact(row: Row) -> dict[str, Any]:
-    scores = {
-        f"{metric}/{rule}": [score["value"], score["low"], score["high"]]
-        for rule, metrics in (row["scores"] or {}).items()
-        for metric, score in metrics.items()
-    }
-    return {"baseline": row["baseline"], "scored_under": row["scored_under"], **scores}
+def _exact(row: Row) -> Row:
+    """Return all numbers of a row, as JSON has them."""
+    return {name: value for name, value in row.items() if name not in ("verdicts", "by_group")}
 
 
 _TEX = {

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 
 from ksl_bench.config import VerdictSpec
+from ksl_bench.leaderboard.comparable import missing_seeds
 from ksl_bench.leaderboard.gains import Row, told_difference
 from ksl_bench.leaderboard.verdicts import (
     Verdict,
@@ -81,7 +82,10 @@ def _verdict(
 ) -> Verdict:
     lower, higher, neither = WORDS[measure]
     said, verdict, why = neither, "not_shown", ""
-    if level < ALPHA and gap.interval.value:
+    missing = "; ".join(one for one in map(missing_seeds, (row, full)) if one)
+    if missing:
+        why = f", {missing}"
+    elif level < ALPHA and gap.interval.value:
         said = higher if gap.interval.value > 0 else lower
         verdict = said.split(" than")[0].replace(" ", "_")
     elif gap.interval.low > 0 or gap.interval.high < 0:

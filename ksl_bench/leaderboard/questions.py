@@ -1,7 +1,8 @@
 """The questions that a leaderboard answers in words: from the numbers, and never stronger than they are.
 
-Every verdict is on the headline metric of rows that were scored under one condition. One that compares a
-ticket with several controls corrects for all such comparisons under that condition (Holm).
+Every verdict is on the headline metric of rows that were scored under one condition. Rows that were not
+tuned and scored alike are not judged against each other, nor is a row whose seeds did not all finish: those
+that diverged would be hidden.
 """
 
 from __future__ import annotations
@@ -10,6 +11,8 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 from ksl_bench.config import VerdictSpec
+from ksl_bench.leaderboard.audits import told_audits
+from ksl_bench.leaderboard.controls import against_controls
 from ksl_bench.leaderboard.gains import (
     Systems,
     headline,
@@ -18,6 +21,7 @@ from ksl_bench.leaderboard.gains import (
     readings_of,
     shown_rules,
 )
+from ksl_bench.leaderboard.ranking import Terms
 from ksl_bench.leaderboard.tables import whole_percent
 from ksl_bench.leaderboard.verdicts import (
     Compared,
@@ -29,28 +33,20 @@ from ksl_bench.leaderboard.verdicts import (
     told_number,
     unit,
 )
-from ksl_bench.significance.intervals import ALPHA, Difference
-from ksl_bench.significance.ranks import holm
+from ksl_bench.significance.intervals import Difference
 from ksl_bench.significance.verdicts import Verdict as Margin
 from ksl_bench.significance.verdicts import non_inferiority
 from ksl_bench.tasks.readings import WHERE
 
 Row = dict[str, Any]
 
-CONTROLS = {
-    "frequency": "the {k} most frequent tokens",
-    "frequency_matched": "{k} tokens as frequent as its own",
-    "random": "{k} tokens drawn by chance",
-    "l2": "the {k} rows that moved furthest",
-    "cosine": "the {k} rows that turned most",
-    "gradient": "the {k} rows of the largest gradient",
-    "ks_without_template": "the KS order without the prompt's tokens",
-    "template": "the prompt's own tokens",
-}
-
 
 def judge(
-    condition: str, rows: Sequence[Row], systems: Sequence[Systems | None], spec: VerdictSpec
+    condition: str,
+    rows: Sequence[Row],
+    systems: Sequence[Systems | None],
+    terms: Sequence[Terms | None],
+    spec: VerdictSpec,
 ) -> list[Verdict]:
     """Return all verdicts on the rows that were scored under one condition.
 
@@ -58,14 +54,15 @@ def judge(
         condition: Its name.
         rows: Of the leaderboard, with their gains.
         systems: Of each; None where it has no score.
+        terms: Of each, what must be alike for a judgement; None where it has no score.
         spec: What was fixed before any number was seen.
     """
-    board = Compared(condition, rows, systems, spec)
+    board = Compared(condition, rows, systems, terms, spec)
     return [
         verdict
         for question in (
             _replaces,
-            _controls,
+            against_controls,
             _chance,
             _termination,
             _smallest,
@@ -89,10 +86,20 @@ def _replaces(board: Compared) -> Iterator[Verdict]:
 
 
 def _within(
-    board: Compared, question: str, ticket: int, other: int, rule: str, found: Difference
+    board: Compared, question: str, ticket: int, other: int, rule: str, found: Difference | None
 ) -> Verdict:
-    verdict, margin = non_inferiority(found.interval, board.spec.margin), board.spec.margin
+    """Judge a row against another within the suite's margin."""
     points, one, two = unit(board.rows[ticket]), board.name(ticket), board.name(other)
+    margin, missing = board.spec.margin, board.missing(ticket, other)
+    if found is None:
+        why = board.apart(ticket, other)
+        brief = f"not comparable with {two}: {why}"
+        text = f"{one} is {brief}"
+        return make_verdict(
+            board, question, ticket, (other,), rule, "not_comparable", brief, text, ()
+        )
+    verdict = Margin.INCONCLUSIVE if missing else non_inferiority(found.interval, margin)
+    open_ = missing or f"neither non-inferior within {margin:g} {points} nor worse by more is shown"
     said, brief = {
         Margin.NON_INFERIOR: (
             f"{one} is non-inferior to {two} within {margin:g} {points}",
@@ -103,72 +110,19 @@ def _within(
             f"worse than {two}",
         ),
         Margin.INCONCLUSIVE: (
-            f"{one} against {two} is inconclusive: neither non-inferior within {margin:g} {points} nor worse "
-            "by more is shown",
-            f"inconclusive against {two}",
+            f"{one} against {two} is inconclusive: {open_}{';' if missing else ''}",
+            f"inconclusive against {two}{f': {missing}' if missing else ''}",
         ),
     }[verdict]
-    scores = f"{board.score(ticket, rule):.1f} against {board.score(other, rule):.1f}"
-    text = f"{said} {WHERE[rule]}: {scores}, difference {told_gap(found)}{claim(found)}"
+    scores = " against ".join(
+        f"{board.score(place, rule, found.seeds):.1f}" for place in (ticket, other)
+    )
+    over = f" over seed {', '.join(map(str, found.seeds))}" if missing and found.seeds else ""
+    text = f"{said} {WHERE[rule]}{over}: {scores}, difference {told_gap(found)}{claim(found)}"
     brief = f"{brief} ({told_gap(found)})"
     return make_verdict(
         board, question, ticket, (other,), rule, str(verdict), brief, text, (found,)
     )
-
-
-def _controls(board: Compared) -> Iterator[Verdict]:
-    """Judge each ticket against rows that other criteria pick, as many, tuned alike."""
-    for rule in board.rules():
-        families = {
-            ticket: [
-                other
-                for other in board.of_method("partial_tuning")
-                if board.rows[other]["criterion"] != "ks" and _alike(board, ticket, other)
-            ]
-            for ticket in board.tickets("partial_tuning")
-        }
-        pairs = [(ticket, other) for ticket, others in families.items() for other in others]
-        found = board.compare(pairs, rule)
-        adjusted = dict(zip(pairs, holm([one.guarded_p_value for one in found]), strict=True))
-        by_pair = dict(zip(pairs, found, strict=True))
-        for ticket, others in families.items():
-            if others:
-                gaps = [by_pair[ticket, other] for other in others]
-                levels = [float(adjusted[ticket, other]) for other in others]
-                yield _against_controls(board, ticket, others, rule, gaps, levels)
-
-
-def _against_controls(
-    board: Compared,
-    ticket: int,
-    others: Sequence[int],
-    rule: str,
-    gaps: Sequence[Difference],
-    levels: Sequence[float],
-) -> Verdict:
-    said: dict[str, list[str]] = {"not shown better than": [], "better than": [], "worse than": []}
-    for other, gap, level in zip(others, gaps, levels, strict=True):
-        row = board.rows[other]
-        criterion = str(row["criterion"])
-        words = CONTROLS.get(criterion, criterion).format(k=board.size(other))
-        kind, why = "not shown better than", ""
-        if level < ALPHA and gap.interval.value:
-            kind = "better than" if gap.interval.value > 0 else "worse than"
-        elif gap.interval.low > 0 or gap.interval.high < 0:
-            why = f", p = {level:.2f} corrected for all controls"
-        said[kind].append(f"{words} ({told_gap(gap)}{why})")
-    brief = "; ".join(f"{kind} {', '.join(parts)}" for kind, parts in said.items() if parts)
-    text = f"{board.name(ticket)} is, {WHERE[rule]}, {brief}{claim(*gaps)}"
-    verdict = (
-        "not_shown_better" if said["not shown better than"] or said["worse than"] else "better"
-    )
-    return make_verdict(board, "controls", ticket, others, rule, verdict, brief, text, gaps, levels)
-
-
-def _alike(board: Compared, ticket: int, other: int) -> bool:
-    one, two = board.rows[ticket], board.rows[other]
-    same_size = board.size(ticket) == board.size(other)
-    return same_size and one["ranking"]["group"] == two["ranking"]["group"]
 
 
 def _chance(board: Compared) -> Iterator[Verdict]:
@@ -180,7 +134,9 @@ def _chance(board: Compared) -> Iterator[Verdict]:
         gains = {rule: row["gains"][rule][headline(row)] for rule in board.rules()}
         margin = board.spec.margin
         parts = ", ".join(f"{told_number(gain)} {WHERE[rule]}" for rule, gain in gains.items())
-        if all(gain["high"] < margin for gain in gains.values()):
+        if missing := board.missing(place):
+            verdict, said = "inconclusive", f"against the base is inconclusive: {missing}"
+        elif all(gain["high"] < margin for gain in gains.values()):
             verdict, said = "nothing", f"gains less than {margin:g} {unit(row)} over the base"
         elif any(gain["low"] > 0 for gain in gains.values()):
             verdict, said = "better", "is better than the base"
@@ -209,6 +165,7 @@ def _termination(board: Compared) -> Iterator[Verdict]:
         rules, form = shown_rules(row), readings_of(row).form
         raw, content = (row["gains"][rule][metric] for rule in rules)
         rest = "" if is_clear(content) else ", which may be nothing"
+        rest += f"; {missing}" if (missing := board.missing(place)) else ""
         text = (
             f"{whole_percent(share)} % of what {row['baseline']} gains {WHERE[rules[0]]} is {form}: "
             f"{told_number(row['termination'])} of {told_number(raw)} {unit(row)}; {WHERE[rules[1]]} "
@@ -228,11 +185,15 @@ def _smallest(board: Compared) -> Iterator[Verdict]:
     if not tickets:
         return
     for whole in board.of_method("embedding"):
-        found = board.compare([(ticket, whole) for ticket in tickets], rule)
+        found = dict(
+            zip(tickets, board.compare([(one, whole) for one in tickets], rule), strict=True)
+        )
+        known = {place: gap for place, gap in found.items() if gap is not None}
         enough = [
             place
-            for place, gap in zip(tickets, found, strict=True)
-            if non_inferiority(gap.interval, board.spec.margin) == Margin.NON_INFERIOR
+            for place, gap in known.items()
+            if not board.missing(place, whole)
+            and non_inferiority(gap.interval, board.spec.margin) == Margin.NON_INFERIOR
         ]
         sizes = ", ".join(str(board.size(place)) for place in tickets)
         verdict = str(board.size(enough[0])) if enough else "none"
@@ -241,13 +202,22 @@ def _smallest(board: Compared) -> Iterator[Verdict]:
             f"the fewest that are non-inferior is {of}" if enough else f"{of} is shown non-inferior"
         )
         gaps = "; ".join(
-            f"{board.size(place)}: {told_gap(gap)}"
-            for place, gap in zip(tickets, found, strict=True)
+            f"{board.size(place)}: {_gap(board, place, whole, gap)}" for place, gap in found.items()
         )
         within = f"within {board.spec.margin:g} {unit(board.rows[whole])} {WHERE[rule]}"
-        text = f"{said} to {board.name(whole)} {within} ({gaps}){claim(*found)}"
+        text = f"{said} to {board.name(whole)} {within} ({gaps}){claim(*known.values())}"
         brief = f"{said} to it ({gaps})"
-        yield make_verdict(board, "smallest", whole, tickets, rule, verdict, brief, text, found)
+        numbers = list(known.values())
+        yield make_verdict(
+            board, "smallest", whole, list(known), rule, verdict, brief, text, numbers
+        )
+
+
+def _gap(board: Compared, one: int, two: int, found: Difference | None) -> str:
+    if found is None:
+        return f"not comparable, {board.apart(one, two)}"
+    missing = board.missing(one, two)
+    return told_gap(found) + (f", {missing}" if missing else "")
 
 
 def _transfer(board: Compared) -> Iterator[Verdict]:
@@ -260,33 +230,50 @@ def _transfer(board: Compared) -> Iterator[Verdict]:
         moved = moved and row.get("sequence") is None
         if not moved or there is None:
             continue
-        (gap,) = board.compare([(place, there)], rule)
-        lost = gap.interval.high < 0
-        verdict = "loses" if lost else "not_shown"
-        said = f"{'loses' if lost else 'is not shown to lose'} against tuning here: {told_gap(gap)}"
+        (gap,), missing = board.compare([(place, there)], rule), board.missing(place, there)
+        if gap is None:
+            verdict, said = "not_comparable", f"is not comparable: {board.apart(place, there)}"
+        else:
+            lost = gap.interval.high < 0
+            verdict = "inconclusive" if missing else "loses" if lost else "not_shown"
+            said = {
+                "loses": "loses against tuning here",
+                "not_shown": "is not shown to lose against tuning here",
+                "inconclusive": f"against tuning here is inconclusive: {missing}",
+            }[verdict]
+            said += f": {told_gap(gap)}"
+        found = [] if gap is None else [gap]
         brief = f"tuned under {row['condition']} {said}"
         text = (
-            f"{row['baseline']} tuned under {row['condition']} and scored under {board.condition} "
-            f"{said} {unit(row)} {WHERE[rule]}{claim(gap)}"
+            f"{row['baseline']} tuned under {row['condition']} and scored under {board.condition} {said}"
+            + (f" {unit(row)} {WHERE[rule]}{claim(*found)}" if found else "")
         )
-        yield make_verdict(board, "transfer", place, (there,), rule, verdict, brief, text, (gap,))
+        yield make_verdict(board, "transfer", place, (there,), rule, verdict, brief, text, found)
 
 
 def _certificate(board: Compared) -> Iterator[Verdict]:
-    """Hold the claim of a certified ticket, that the other rows do not matter, against what is seen."""
+    """Hold what certificates claim, that the other rows do not matter, against what is seen."""
     rule = board.spec.rule
     for ticket in board.tickets("partial_transfer"):
         for whole in board.of_method("embedding"):
             (found,) = board.compare([(ticket, whole)], rule)
             within = _within(board, "certificate", ticket, whole, rule, found)
-            word = {"non_inferior": "is seen", "worse": "is not seen", "inconclusive": "is open"}
+            word = {
+                "non_inferior": "is seen",
+                "worse": "is not seen",
+                "inconclusive": "is open",
+                "not_comparable": "is not judged",
+            }
             carried = (
                 f"that {board.size(ticket)} rows carry the tuned embedding {word[within.verdict]}"
             )
-            text, brief = f"the claim {carried}: {within.text}", f"{carried}: {within.brief}"
+            audited = told_audits(board.rows[ticket])
+            text = f"the claim {carried}: {within.text}; {audited}"
+            brief = f"{carried}: {within.brief}; {audited}"
+            numbers = [] if found is None else [found]
             verdict = within.verdict
             yield make_verdict(
-                board, "certificate", ticket, (whole,), rule, verdict, brief, text, (found,)
+                board, "certificate", ticket, (whole,), rule, verdict, brief, text, numbers
             )
 
 

@@ -1,7 +1,7 @@
 """Ranks of the rows of one condition: shared where chance may have made the difference.
 
-Rows stand in one ranking only if they were tuned and scored alike: the same budget, search, precision, text
-and signature. What trains nothing may stand in any.
+Rows stand in one ranking only if they were tuned and scored alike: the same budget (of steps and data),
+search, precision, text and signature. What trains nothing may stand in any.
 """
 
 from __future__ import annotations
@@ -37,10 +37,12 @@ def terms_of(row: Row, recipe: Mapping[str, Any], result: Mapping[str, Any]) -> 
     train, search = recipe["train"], recipe.get("search")
     batch = f"{train['global_batch_size']} examples"
     length = f"{train['steps']} steps" if train["steps"] else f"{train['epochs']:g} epochs"
+    share = train.get("data_share", 1.0)
+    part = f" of {100 * share:g} % of the data" if share < 1 else ""
     trains = row["trains"]
     draw = result["draw"]
     return (
-        ("budget", f"{length} of {batch}" if trains else ""),
+        ("budget", f"{length} of {batch}{part}" if trains else ""),
         ("search", f"{search['trials']} choices on dev" if search else "none" if trains else ""),
         ("precision", train["precision"]),
         ("text", f"{result['data']['digest'][:12]}, {draw['groups']} {draw['unit']}"),

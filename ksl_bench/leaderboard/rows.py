@@ -18,7 +18,14 @@ Place = tuple[str, str, str]
 """Condition, baseline, and the condition it is scored under."""
 
 
-def make_row(recipe: Mapping[str, Any], place: Place, runs: Sequence[Run], *, task: str) -> Row:
+def make_row(
+    recipe: Mapping[str, Any],
+    place: Place,
+    runs: Sequence[Run],
+    *,
+    task: str,
+    price: float | None,
+) -> Row:
     """Return what a leaderboard says of one baseline; its keys are the contract of `--format json`.
 
     Args:
@@ -26,6 +33,7 @@ def make_row(recipe: Mapping[str, Any], place: Place, runs: Sequence[Run], *, ta
         place: Where it stands.
         runs: One a seed.
         task: Name of the task that it is scored at.
+        price: Of a device-hour; None where the suite names none.
     """
     done = [run.result for run in runs if run.finished and run.result is not None]
     unfinished = [run for run in runs if not run.finished]
@@ -50,6 +58,7 @@ def make_row(recipe: Mapping[str, Any], place: Place, runs: Sequence[Run], *, ta
         "ticket_sizes": [one.get("ticket_rows") for one in done] if picks_rows else None,
         "seeds": [run.seed for run in runs],
         "finished_seeds": [run.seed for run in runs if run.finished],
+        "unfinished_seeds": {str(run.seed): run.status for run in unfinished},
         "status": unfinished[0].status if unfinished else "finished",
         "reason": unfinished[0].reason if unfinished else None,
         "sentences": done[0]["sentences"] if done else None,
@@ -64,7 +73,7 @@ def make_row(recipe: Mapping[str, Any], place: Place, runs: Sequence[Run], *, ta
         "eos_rate": _mean_of(done, "eos_rate"),
         "length_ratio": _mean_of(done, "length_ratio"),
         "answered": _mean_of(done, "answered"),
-        "cost": bill(done, recipe.get("search")),
+        "cost": bill(done, recipe.get("search"), price),
         "evaluations": [one["key"] for one in done],
     }
 

@@ -35,6 +35,7 @@ class Run:
         """Read the result, or find the first artifact of its chain that is not finished."""
         self.seed: int = row["seed"]
         self.key: str = row["evaluation"]
+        self.ticket: str | None = row["ticket"]
         self.status: str = "pending"
         self.reason: str | None = None
         self.resamples: Mapping[str, Any] = {}

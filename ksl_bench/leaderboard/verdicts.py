@@ -4,10 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, field
+from statistics import mean
 from typing import Any
 
 from ksl_bench.config import VerdictSpec
+from ksl_bench.leaderboard.comparable import apart, missing_seeds
 from ksl_bench.leaderboard.gains import Systems, headline, told_difference
+from ksl_bench.leaderboard.ranking import Terms
 from ksl_bench.significance.intervals import Difference, differences
 
 Row = dict[str, Any]
@@ -40,7 +43,7 @@ class Verdict:
     text: str
     """A whole sentence, without its full stop."""
     comparisons: tuple[Row, ...] = field(default=())
-    """The numbers behind it, one for each in `against`."""
+    """The numbers behind it, one for each in `against` that can be compared."""
 
     def as_dict(self) -> Row:
         """Return plain values for JSON."""
@@ -58,6 +61,7 @@ class Compared:
     condition: str
     rows: Sequence[Row]
     systems: Sequence[Systems | None]
+    terms: Sequence[Terms | None]
     spec: VerdictSpec
 
     def scored(self) -> Iterator[int]:
@@ -84,25 +88,41 @@ class Compared:
         """Return the places of rows of some methods."""
         return [place for place in self.scored() if self.rows[place]["method"] in methods]
 
-    def compare(self, pairs: Sequence[tuple[int, int]], rule: str) -> list[Difference]:
-        """Return the differences of pairs of places on the headline metric."""
+    def apart(self, one: int, two: int) -> str | None:
+        """Return why two scored rows cannot be judged against each other; None where they can."""
+        first, second = self.terms[one], self.terms[two]
+        assert first is not None
+        assert second is not None
+        return apart(first, second)
+
+    def missing(self, *places: int) -> str | None:
+        """Return how many seeds of some rows finished, and what became of the others; None where all did."""
+        found = (missing_seeds(self.rows[place]) for place in places)
+        return "; ".join(one for one in found if one) or None
+
+    def compare(self, pairs: Sequence[tuple[int, int]], rule: str) -> list[Difference | None]:
+        """Return the differences of pairs of places on the headline metric; None where rows are apart."""
         metric = headline(self.rows[pairs[0][0]]) if pairs else ""
-        found = []
-        for one, two in pairs:
+        alike = [pair for pair in pairs if self.apart(*pair) is None]
+        systems = []
+        for one, two in alike:
             first, second = self.systems[one], self.systems[two]
             assert first is not None
             assert second is not None
-            found.append((first[rule, metric], second[rule, metric]))
-        return differences(found)
+            systems.append((first[rule, metric], second[rule, metric]))
+        found = dict(zip(alike, differences(systems), strict=True))
+        return [found.get(pair) for pair in pairs]
 
     def name(self, place: int) -> str:
         """Return the baseline of a row."""
         return str(self.rows[place]["baseline"])
 
-    def score(self, place: int, rule: str) -> float:
-        """Return the headline score of a row."""
+    def score(self, place: int, rule: str, seeds: Sequence[int] = ()) -> float:
+        """Return the headline score of a row: over some seeds where it has them, else over all of its own."""
         row = self.rows[place]
-        return float(row["scores"][rule][headline(row)]["value"])
+        score = row["scores"][rule][headline(row)]
+        some = [score["by_seed"].get(str(seed)) for seed in seeds]
+        return float(score["value"] if None in some or not some else mean(some))
 
     def rules(self) -> tuple[str, ...]:
         """Return the rule of the suite's verdicts, then the raw output."""
@@ -121,7 +141,7 @@ def make_verdict(
     brief: str,
     text: str,
     found: Sequence[Difference | Row],
-    adjusted: Sequence[float] | None = None,
+    adjusted: Sequence[float | None] | None = None,
 ) -> Verdict:
     """Make a verdict on the row at a place, with the differences, or numbers as told, that are behind it."""
     comparisons = [one if isinstance(one, dict) else told_difference(one) for one in found]

@@ -22,7 +22,7 @@ QUESTIONS = {
     "termination": "How much of a gain is form, such as learning to stop?",
     "smallest": "How small may a ticket be?",
     "transfer": "Does a tuning hold under another condition?",
-    "certificate": "Do the certified rows carry the tuned embedding?",
+    "certificate": "Do the ticket's rows alone carry the tuned embedding, as certificates claim?",
     "directions": "Does a method gain in every direction?",
 }
 

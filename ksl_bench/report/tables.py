@@ -210,7 +210,8 @@ def bill_table(board: Board, anchors: Anchors) -> Table:
         Column("evaluation s"),
         Column("search h", "device-hours of the search for its settings"),
         Column("total h", "device-hours of one run, with the search"),
-        Column("× full", "device-hours over those of full fine-tuning"),
+        Column("× full", "device-hours over those of full fine-tuning, both of whole runs"),
+        Column("score", "against that of full fine-tuning, as the ranks have it"),
         Column("allocated", "peak memory of a worker, allocated"),
         Column("reserved", "peak memory of a worker, reserved"),
         Column("state", "bytes of what was trained"),
@@ -231,7 +232,7 @@ def bill_table(board: Board, anchors: Anchors) -> Table:
 
 
 def _costs(cost: Row) -> list[Cell]:
-    over = cost.get("over_full")
+    over, against = cost.get("over_full"), cost.get("score_against_full")
     return [
         count(cost["selection_seconds"], digits=1),
         count(cost["train_seconds"], digits=1),
@@ -239,6 +240,7 @@ def _costs(cost: Row) -> list[Cell]:
         count(cost["search_device_hours"], digits=2),
         count(cost["total_device_hours"], digits=4),
         count(over, None if over is None else f"{over:.2f}"),
+        Cell((against or "").replace("_", " "), against),
         size(cost["peak_allocated_bytes"]),
         size(cost["peak_reserved_bytes"]),
         size(cost["state_bytes"]),

@@ -56,6 +56,13 @@ def file_path(kind: str, key: str, name: str) -> str:
     return f"{body}/{named(name)}"
 
 
+def audit_path(key: str) -> str:
+    """Return where the audit of a ticket is."""
+    if not KEY.fullmatch(key):
+        raise StorageError(f"not a key (ticket): {key!r}; must be 20 hex digits")
+    return f"audits/{key}.json"
+
+
 def plan_path(name: str, at: str | None = None) -> str:
     """Return where the plan of a suite is; `at` is the stamp of an earlier one."""
     if at is None:

@@ -7,14 +7,17 @@ from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Any
 
+import yaml
+
 from ksl_bench.config import VerdictSpec
 from ksl_bench.leaderboard import peak_bytes
+from ksl_bench.leaderboard.board import price_of
 from ksl_bench.leaderboard.runs import Run
 from ksl_bench.store import Store, key_of
 from ksl_bench.tracking.client import Point
 from ksl_bench.tracking.samples import SAMPLES_FILE, SHOWN_AS_TABLE, sample_table
 
-LAYOUT = 2
+LAYOUT = 3
 """Raised when runs show something else of the same records: then each is written anew, once."""
 EVALUATION_TAG = "ksl_bench.evaluation"
 IDENTITY = ("suite", "baseline", "seed", "condition", "scored_under", EVALUATION_TAG)
@@ -29,7 +32,6 @@ _COSTS = (
     "earlier_seconds",
     "evaluate_seconds",
     "device_hours",
-    "money",
     "state_bytes",
     "train_tokens_per_second",
     "generated_tokens_per_second",
@@ -80,7 +82,8 @@ class Row:
     def shown(self) -> str:
         """Return a digest of all that the run shows beside its steps."""
         digest = self.result["digest"] if self.result is not None else None
-        return key_of({"layout": LAYOUT, "tags": self.tags(), "record": digest})
+        price = price_of(self._plan)
+        return key_of({"layout": LAYOUT, "tags": self.tags(), "record": digest, "price": price})
 
     @property
     def end_ms(self) -> int | None:
@@ -171,6 +174,7 @@ class Row:
         if self.result is None:
             return {}
         cost, ticket_rows = self.result["cost"], self.result.get("ticket_rows")
+        price = price_of(self._plan)
         numbers = {
             **{
                 f"{metric}/{rule}": score["value"]
@@ -181,6 +185,7 @@ class Row:
             "trainable_parameters": self.result["parameters"]["trainable"],
             "ticket_rows": ticket_rows,
             **{name: cost.get(name) for name in _COSTS},
+            "money": None if price is None else price * cost["device_hours"],
             "peak_memory_bytes": peak_bytes(cost),
             # The prefix puts them on MLflow's page of system metrics.
             **{f"system/{name}": value for name, value in _peaks(cost).items()},
@@ -198,10 +203,15 @@ class Row:
             "outputs.jsonl": outputs,
             SAMPLES_FILE: sample_table(outputs, rule),
         }
+        files["config.yaml"] = self._config()
+        return files
+
+    def _config(self) -> bytes:
+        """Return how the row's state was trained; of a row that trains nothing, its recipe."""
         state = self._row["state"]
         if state and self._store.is_finished("state", state):
-            files["config.yaml"] = self._read("state", state, "config.yaml")
-        return files
+            return self._read("state", state, "config.yaml")
+        return yaml.safe_dump(dict(self._recipe), sort_keys=False).encode()
 
     def _read(self, kind: str, key: str, name: str) -> bytes:
         return self._store.read_bytes(kind, key, name)

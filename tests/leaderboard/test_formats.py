@@ -54,16 +54,47 @@ def test_csv_holds_the_same_unrounded_numbers(board):
     assert (lines[2]["ranking.best"], lines[2]["ranking.of"]) == (str(good["ranking"]["best"]), "3")
 
 
-def test_latex_holds_the_unrounded_numbers_as_comments_and_the_rounded_ones_as_cells(board):
+def test_csv_has_the_verdicts_in_brief(board):
+    lines = list(csv.DictReader(io.StringIO(as_csv(board))))
+    for row, line in zip(board.rows, lines, strict=True):
+        for one in row["verdicts"]:
+            assert f"{one['question']}, {one['rule']}: {one['brief']}" in line["verdicts"]
+    assert "inconclusive against full" in lines[2]["verdicts"]
+
+
+def test_latex_holds_every_number_that_it_shows_unrounded(board):
+    """Each comment is the row as JSON has it, and the cells before it are that row, rounded."""
     text = as_latex(board)
-    exact = [json.loads(one) for one in re.findall(r"^ *% (\{.*\})$", text, flags=re.M)]
-    assert [one["baseline"] for one in exact] == [row["baseline"] for row in board.rows]
-    for row, one in zip(board.rows, exact, strict=True):
-        if row["scores"]:
-            score = row["scores"]["first_line"]["chrf"]
-            assert one["chrf/first_line"] == [score["value"], score["low"], score["high"]]
+    told = re.findall(r"^ *(.*) \\\\\n *% (\{.*\})$", text, flags=re.M)
+    in_json = json.loads(as_json(board))
+    assert len(told) == len(in_json) == 4
+    for (cells, comment), row in zip(told, in_json, strict=True):
+        exact = json.loads(comment)
+        assert exact == {name: row[name] for name in exact}
+        assert row.keys() - exact.keys() == {"verdicts", "by_group"}
+        shown = [one.replace(r"$\pm$", "±").replace("\\", "") for one in cells.split(" & ")]
+        if row["scores"] is None:
+            assert shown == ["broken", "diverged", *[""] * (len(shown) - 2)]
+            continue
+        raw, first = (exact["scores"][rule]["bleu"] for rule in ("raw", "first_line"))
+        ranking, cost = exact["ranking"], exact["cost"]
+        gained = [
+            (exact["gains"] or {}).get(rule, {}).get("bleu") for rule in ("raw", "first_line")
+        ]
+        share = exact["termination_share"]
+        assert shown[2:] == [
+            *(f"{one['value']:.1f}±{(one['high'] - one['low']) / 2:.1f}" for one in (raw, first)),
+            *("" if one is None else f"{one['value']:.1f}" for one in gained),
+            "-".join(dict.fromkeys((str(ranking["best"]), str(ranking["worst"])))),
+            "" if share is None else f"{100 * share:.0f}",
+            f"{100 * exact['eos_rate']:.0f}",
+            f"{cost['selection_seconds'] + cost['train_seconds']:.0f}",
+            f"{cost['peak_memory_bytes'] / 2**20:.0f}",
+        ]
+        assert float(shown[1].removesuffix("k")) == pytest.approx(
+            exact["trainable_parameters"] / (1000 if "k" in shown[1] else 1), rel=1e-2
+        )
     assert r"mi\_ne" in text
-    assert r"$\pm$" in text
     assert text.count(r"\begin{tabular}") == text.count(r"\end{tabular}") == 1
 
 

@@ -1,15 +1,20 @@
 """Figures: what is drawn, what is said of it, and that nothing is drawn of nothing."""
 
+import itertools
+import math
 import re
 from xml.etree import ElementTree
 
 import pytest
 
+from ksl_bench.leaderboard import read_board
 from ksl_bench.report import draw_figures
+from ksl_bench.report.figures import scatter
 from ksl_bench.report.figures.canvas import printable, styles
 from ksl_bench.report.figures.losses import _running_mean
 from ksl_bench.report.figures.scatter import abscissae, pareto
 from ksl_bench.report.tokens import shown_tokens
+from tests.boards import COST, Written
 
 
 @pytest.fixture(scope="module")
@@ -139,12 +144,49 @@ def test_the_pareto_front_holds_what_nothing_beats():
     assert pareto([0, 10, 10, 5, 20], [1.0, 3.0, 4.0, 0.5, 4.0]) == [0, 2]
 
 
-def test_points_that_coincide_are_moved_apart_around_their_place():
-    moved = abscissae([100, 100, 10_000, 0])
+def test_points_of_one_value_are_moved_apart_around_their_place():
+    moved = abscissae([100, 100, 10_000, 0], spread=True)
     assert moved[0] != moved[1]
     assert (moved[0] + moved[1]) / 2 == pytest.approx(2.0)
     assert moved[2] == pytest.approx(4.0)
     assert moved[3] < 1.5
+
+
+def test_no_point_changes_places_with_another():
+    # Many of one count, others barely above it, and some that train nothing.
+    values = [0, 0, 0, 2304, 2304, 2304, 2304, 2304, 2310, 2310, 2400, 12_288, 12_288]
+    moved = abscissae(values, spread=True)
+    by_value = {
+        one: [at for at, own in zip(moved, values, strict=True) if own == one] for one in values
+    }
+    groups = [by_value[one] for one in sorted(by_value)]
+    for lower, higher in itertools.pairwise(groups):
+        assert max(lower) < min(higher)
+    for value, places in by_value.items():
+        if value == 0:
+            continue
+        others = [abs(math.log10(value / one)) for one in by_value if one not in (0, value)]
+        assert max(abs(at - math.log10(value)) for at in places) <= min(others) / 3 + 1e-12
+
+
+def test_costs_stand_where_they_were_measured():
+    values = [0.0100, 0.0101, 0.0105, 0.0115, 0.0115, 0.9]
+    assert abscissae(values, spread=False) == pytest.approx([math.log10(one) for one in values])
+
+
+def test_the_front_never_runs_backwards(tmp_path, monkeypatch):
+    made, drawn = Written(tmp_path), []
+    for place, hours in enumerate((0.0115, 0.0100, 0.0105, 0.0101, 0.0110)):
+        made.scored(f"row{place}", [0.5 + 10 * hours], cost={**COST, "device_hours": hours})
+    board = read_board(made.done(), made.name)
+    monkeypatch.setattr(scatter, "_front", lambda axes, xs, ys: drawn.append((xs, ys)))
+    list(scatter.scores_against_cost(board, made.store))
+    list(scatter.scores_against_parameters(board, made.store))
+    for xs, ys in drawn:
+        assert list(xs) == sorted(xs)
+        assert list(ys) == sorted(ys)
+    costs = [row["cost"]["total_device_hours"] for row in board.rows]
+    assert set(drawn[0][0]) <= {math.log10(one) for one in costs}
 
 
 def test_styles_differ_for_many_names():

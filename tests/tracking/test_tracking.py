@@ -3,11 +3,12 @@
 import json
 
 import pytest
+import yaml
 
 from ksl_bench.errors import TrackingError
 from ksl_bench.store import Store, key_of
 from ksl_bench.tracking import Tracker, masked, tracking_uri
-from tests.boards import Written
+from tests.boards import COST, Written
 from tests.tracked import (
     STATE,
     finish_evaluation,
@@ -124,3 +125,22 @@ def test_every_run_has_the_same_tags_so_that_pages_sort_and_filter(tmp_path):
     assert {(run.data.tags["k"], run.data.tags["criterion"]) for run in runs} == {
         ("", ""), ("18", "ks"),
     }  # fmt: skip
+
+
+def test_a_row_that_trains_nothing_shows_its_recipe_as_configuration(tmp_path):
+    store = Written(tmp_path).scored("base", [0.5], method="none").done()
+    Tracker(store).sync("mine")
+    client, (run,) = runs_of(store)
+    shown = yaml.safe_load(text_of(client, run, "config.yaml"))
+    assert shown == store.read_plan("mine")["suite"]["baselines"][0]
+
+
+def test_a_price_that_is_named_later_reaches_a_finished_run(tmp_path):
+    board = Written(tmp_path).scored("full", [0.9])
+    Tracker(board.done()).sync("mine")
+    _, (run,) = runs_of(board.store)
+    assert "money" not in run.data.metrics
+    board.suite["resources"] = {"price_per_device_hour": 2.0}
+    Tracker(board.done()).sync("mine")
+    _, (run,) = runs_of(board.store)
+    assert run.data.metrics["money"] == pytest.approx(2.0 * COST["device_hours"])

@@ -45,9 +45,9 @@ def _split(board: Board, condition: str, rows: Sequence[Row]) -> Figure:
     shares = [row["termination_share"] for row in rows if row["termination_share"] is not None]
     most = (
         f"{form} is {100 * min(shares):.0f} % to {100 * max(shares):.0f} % of the {plain_rule} gains "
-        "that are not nothing"
+        "that are shown to be above the margin"
         if shares
-        else f"no {plain_rule} gain excludes 0"
+        else f"no {plain_rule} gain is shown to be above the margin"
     )
     alternative = f"Of {len(rows)} rows: {most}."
     caption = (

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 _STEP = 0.07
-"""Decades by which points of one abscissa are moved apart."""
+"""Decades by which points of one abscissa are moved apart, where there is room."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,11 +42,16 @@ class Against:
     read: Callable[[Row], float]
     show: Callable[[float], str]
     remark: str
+    spread: bool
+    """Whether points of one value are moved apart: a count that rows share; what was measured stays."""
 
 
 def scores_against_parameters(board: Board, store: Store) -> Iterator[Figure]:
     """Draw scores against trainable parameters; what trains none has a place of its own."""
-    remark = "What trains nothing stands at the left of the axis."
+    remark = (
+        "What trains nothing stands at the left of the axis. Points of one count are moved sideways, by less "
+        "than half the way to the next."
+    )
     against = Against(
         "parameters",
         "Score against trainable parameters",
@@ -54,6 +59,7 @@ def scores_against_parameters(board: Board, store: Store) -> Iterator[Figure]:
         lambda row: float(row["trainable_parameters"] or 0),
         human_count,
         remark,
+        spread=True,
     )
     yield from _scatters(board, against)
 
@@ -70,6 +76,7 @@ def scores_against_cost(board: Board, store: Store) -> Iterator[Figure]:
         lambda row: float(row["cost"]["total_device_hours"]),
         lambda hours: f"{hours:.2g}",
         remark,
+        spread=False,
     )
     yield from _scatters(board, against)
 
@@ -93,19 +100,19 @@ def _scatter(board: Board, condition: str, rows: Sequence[Row], against: Against
     caption = (
         f"{points} {where(rule)} against {against.axis} (logarithmic). {basis(rows, scores)} "
         f"{against.remark} Step line: the Pareto front of the means; it takes no account of the intervals. "
-        + ("The larger a ticket, the larger its marker. " if several else "")
-        + "Points that would hide each other are moved sideways."
-    )
+        + ("The larger a ticket, the larger its marker." if several else "")
+    ).rstrip()
     name = anchor("figure", against.name, condition)
     families = family_names(rows)
     known = styles(list(families))
 
     def paint(axes: Axes) -> None:
-        places = abscissae(values)
+        true = abscissae(values, spread=False)
+        places = abscissae(values, spread=against.spread)
         sizes = _marker_sizes(rows)
         for place, family in enumerate(families):
             _point(axes, places[place], scores[place], known[family], sizes[place])
-        _front(axes, [places[one] for one in front], [scores[one]["value"] for one in front])
+        _front(axes, [true[one] for one in front], [scores[one]["value"] for one in front])
         _ticks(axes, values, against)
         axes.set_xlabel(against.axis)
         axes.set_ylabel(f"{points} {where(rule)}")
@@ -153,17 +160,27 @@ def pareto(costs: Sequence[float], scores: Sequence[float]) -> list[int]:
     return front
 
 
-def abscissae(values: Sequence[float]) -> list[float]:
-    """Return log10 of values, 0 at a place left of all others; what would coincide is moved apart."""
+def abscissae(values: Sequence[float], *, spread: bool) -> list[float]:
+    """Return log10 of values, 0 at a place left of all others.
+
+    Args:
+        values: At least 0.
+        spread: Whether those of one value are moved apart, each by a third of the way to the next value at
+            most, so that different values never change places.
+    """
     logs = [math.log10(one) if one > 0 else _zero(values) for one in values]
+    if not spread:
+        return logs
     moved = list(logs)
-    groups: dict[int, list[int]] = {}
-    for place in sorted(range(len(logs)), key=lambda one: logs[one]):
-        groups.setdefault(round(logs[place] / _STEP), []).append(place)
-    for members in groups.values():
+    known = sorted(set(logs))
+    for log in known:
+        members = [place for place, one in enumerate(logs) if one == log]
+        around = [abs(other - log) for other in known if other != log]
+        limit = min(around, default=1.0) / 3
+        middle = (len(members) - 1) / 2
+        step = min(_STEP, limit / middle) if middle else 0.0
         for number, place in enumerate(members):
-            step = min(_STEP, 0.6 / len(members))
-            moved[place] = logs[place] + (number - (len(members) - 1) / 2) * step
+            moved[place] = log + (number - middle) * step
     return moved
 
 

@@ -1,0 +1,33 @@
+"""Audits of tickets: what certificates claim of them on one text.
+
+    <root>/audits/<key of the ticket>.json
+
+An audit is no artifact: no plan asks for it, and nothing is made from it. It names the digest of its text.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from ksl_bench.store.artifacts import Store
+from ksl_bench.store.layout import audit_path
+from ksl_bench.store.records import parse_object, render_object
+
+
+def write_audit(store: Store, key: str, audit: Mapping[str, Any]) -> None:
+    """Write the audit of a ticket, over an earlier one."""
+    store.files.write(audit_path(key), render_object(audit))
+
+
+def read_audit(store: Store, key: str, *, text: str) -> dict[str, Any] | None:
+    """Return the audit of a ticket on a text; None if there is none, or it is of another text.
+
+    Args:
+        store: Where the ticket is.
+        key: Of the ticket.
+        text: Digest of what was scored.
+    """
+    content = store.files.read(audit_path(key))
+    found = parse_object(content) if content is not None else None
+    return found if found is not None and found.get("text") == text else None
