@@ -6,7 +6,7 @@ import torch
 from ksl_bench.errors import ConfigError
 from ksl_bench.methods import build_method, four_bits
 from ksl_bench.methods.base import trainable_parameters
-from ksl_bench.plan import _method
+from ksl_bench.plan.artifacts import method_inputs
 from ksl_bench.preflight import check_devices
 from ksl_bench.suite import load_suite
 
@@ -49,8 +49,8 @@ def test_a_suite_without_it_asks_for_nothing():
 
 def test_plain_lora_keeps_the_key_that_it_had():
     plain, small = load_suite("detection", ["baselines=[lora, qlora]"]).baselines
-    assert "quantize" not in _method(plain)
-    assert _method(small)["quantize"] == "nf4"
+    assert "quantize" not in method_inputs(plain)
+    assert method_inputs(small)["quantize"] == "nf4"
 
 
 def test_the_base_is_in_four_bits_and_the_adapters_train(make_llama):

@@ -1,0 +1,91 @@
+"""The text of a suite: what of it enters keys, and whether it may be scored."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from ksl_bench.config import Split, Suite, TaskSpec
+from ksl_bench.errors import ConfigError
+from ksl_bench.leaks import Segments, find_leaks
+from ksl_bench.store import key_of
+from ksl_bench.tasks import build_task
+from ksl_bench.tasks.readings import READINGS
+
+
+@dataclass(frozen=True, slots=True)
+class Text:
+    """One split of one condition: what of it enters keys, and what is told of it."""
+
+    inputs: dict[str, Any]
+    data: dict[str, Any]
+    segments: Segments
+    """All that a model may have learned by heart, or be scored on."""
+    documents: str | None
+    """Which document each segment stands in, as a key; None where the corpus does not tell."""
+
+    @classmethod
+    def read(cls, spec: TaskSpec, split: Split) -> Text:
+        """Read a split for what identifies it."""
+        task = build_task(spec)
+        examples = task.read(split)
+        documents = [one.document for one in examples.items]
+        return cls(
+            inputs={"task": spec.name, "digest": examples.digest, "prompt": dict(task.identity)},
+            data={
+                "digest": examples.digest,
+                "origin": examples.origin,
+                "examples": len(examples.items),
+                "available": examples.available,
+            },
+            segments=Segments.of(text for one in examples.items for text in task.segments(one)),
+            documents=None if None in documents else key_of({"documents": documents}),
+        )
+
+
+Texts = dict[tuple[TaskSpec, Split], Text]
+"""What was read already, for one plan after another over the same text."""
+
+
+def splits_of(suite: Suite) -> tuple[Split, ...]:
+    """Return the splits that a suite reads: for tuning, perhaps for thresholds, for scores."""
+    calibrating: tuple[Split, ...] = ("dev",) if READINGS[suite.task.name].calibrates else ()
+    return ("train", *calibrating, suite.evaluate.split)
+
+
+def read_texts(suite: Suite, texts: Texts) -> dict[tuple[str, Split], Text]:
+    """Read what a suite tunes on and scores, by condition and split.
+
+    Args:
+        suite: Validated.
+        texts: What was read already, and takes what is read now.
+
+    Raises:
+        ConfigError: If there are not two segments to score, or some were tuned on.
+        DataError: If a split cannot be read.
+    """
+    found: dict[tuple[str, Split], Text] = {}
+    for name, spec in suite.tasks.items():
+        for split in splits_of(suite):
+            if (spec, split) not in texts:
+                texts[spec, split] = Text.read(spec, split)
+            found[name, split] = texts[spec, split]
+        scored = found[name, suite.evaluate.split].data["examples"]
+        if scored < 2:
+            raise ConfigError(
+                f"task.{suite.evaluate.split}_files: {scored} segment, "
+                "at least 2 are needed to tell a difference from chance"
+            )
+    _refuse_leaks(suite, found)
+    return found
+
+
+def _refuse_leaks(suite: Suite, found: Mapping[tuple[str, Split], Text]) -> None:
+    split = suite.evaluate.split
+    tuned, scored = (
+        {name: found[name, one].segments for name in suite.tasks} for one in ("train", split)
+    )
+    leaks = list(find_leaks(tuned, scored, field=f"task.{split}_files"))
+    if leaks and any(spec.leaks == "refused" for spec in suite.tasks.values()):
+        raise ConfigError(leaks)
