@@ -35,6 +35,8 @@ def test_a_stale_table_is_noticed(tmp_path):
     assert subprocess.run([*line, "--check"], capture_output=True).returncode == 0
 
 
-@pytest.mark.parametrize("page", ["README.md", "docs/controls.md", "docs/directions.md"])
+@pytest.mark.parametrize(
+    "page", ["README.md", "docs/controls.md", "docs/directions.md", "docs/detection.md"]
+)
 def test_every_page_with_tables_has_some(page):
     assert "<!-- table: " in (ROOT / page).read_text()
