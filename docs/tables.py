@@ -129,6 +129,27 @@ def gains(rows: list[Row], rule: str) -> Iterator[str]:
     )
 
 
+def groups(rows: list[Row], rule: str, metric: str, *axes: str) -> Iterator[str]:
+    """Yield a metric over all examples and over every group of some axes, by row."""
+    places = [
+        (axis, group)
+        for axis in axes
+        for group in sorted({g for row in rows for g in row["by_group"][axis]})
+    ]
+    found = [
+        [row["scores"][rule][metric], *(row["by_group"][a][g][rule][metric] for a, g in places)]
+        for row in rows
+    ]
+    lines = (
+        [
+            row["baseline"],
+            *(f"{one['value']:.1f}±{(one['high'] - one['low']) / 2:.1f}" for one in line),
+        ]
+        for row, line in zip(rows, found, strict=True)
+    )
+    yield from _table(["baseline", "all", *(group for _, group in places)], lines)
+
+
 def verdicts(rows: list[Row], condition: str, *questions: str) -> Iterator[str]:
     """Yield the verdicts on the rows of a condition, under the rule that they are bound to."""
     for row in rows:
@@ -159,6 +180,7 @@ KINDS: dict[str, Callable[..., Iterator[str]]] = {
     "directions": directions,
     "heat": heat,
     "gains": gains,
+    "groups": groups,
     "verdicts": verdicts,
 }
 

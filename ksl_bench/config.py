@@ -255,6 +255,8 @@ class DetectionSpec(TaskSpec):
         ("machine", "machine"),
     )
     """What a human and a machine text are labelled in the data, in this order, each with its verbalizer."""
+    identify_language: bool = False
+    """Tell the language of every text among `languages` by its words, where the data do not say it."""
     fewest_per_class: int = Field(default=20, ge=1)
     """Human and machine texts that a language must have in dev for a threshold of its own."""
     prompt: str = "detection"

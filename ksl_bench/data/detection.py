@@ -8,6 +8,7 @@ from __future__ import annotations
 import gzip
 import hashlib
 import json
+from collections.abc import Callable
 from dataclasses import replace
 
 from ksl_bench import detection_corpus
@@ -21,8 +22,15 @@ LANGUAGES = ("eng", "cat", "deu")
 """Of the shipped corpus."""
 
 
-def read_detection(spec: DetectionSpec, split: Split) -> LabelledCorpus:
+def read_detection(
+    spec: DetectionSpec, split: Split, *, identify: Callable[[str], str] | None = None
+) -> LabelledCorpus:
     """Read one split; its digest also covers what wrote each text.
+
+    Args:
+        spec: Of the task.
+        split: Which one.
+        identify: Tells the language of a text, in place of the data; what it says is taken as it is.
 
     Raises:
         DataError: If it cannot be read as asked; all problems of the location are told together.
@@ -32,15 +40,18 @@ def read_detection(spec: DetectionSpec, split: Split) -> LabelledCorpus:
     else:
         corpus = read_labelled(
             spec.files(split),
-            languages=spec.languages,
+            languages=spec.languages[:1] if identify else spec.languages,
             labels=[label for label, _ in spec.labels],
             split=split,
             size=spec.size(split),
             seed=spec.sample_seed,
-            columns=spec.columns,
+            columns=spec.columns.model_copy(update={"language": ""}) if identify else spec.columns,
         )
-    writers = [generator_of(spec, one) for one in corpus.items]
-    content = json.dumps([corpus.digest, writers], ensure_ascii=True)
+    if identify:
+        told = tuple(replace(one, language=identify(one.text)) for one in corpus.items)
+        corpus = replace(corpus, items=told, origin=f"{corpus.origin}, languages identified")
+    kept = [[one.language, generator_of(spec, one)] for one in corpus.items]
+    content = json.dumps([corpus.digest, kept], ensure_ascii=True)
     return replace(corpus, digest=hashlib.sha256(content.encode()).hexdigest())
 
 

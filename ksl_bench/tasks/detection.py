@@ -12,11 +12,18 @@ from dataclasses import dataclass
 from typing import Any, ClassVar
 
 from ksl_bench.config import DetectionSpec, Split
+from ksl_bench.data.corpus import CONTROLLED
 from ksl_bench.data.detection import generator_of, read_detection
 from ksl_bench.data.languages import language_name
 from ksl_bench.data.prompts import Template, template
 from ksl_bench.errors import DataError
 from ksl_bench.tasks.base import ALL_GROUPS, Example, Examples, Output
+from ksl_bench.tasks.language_id import (
+    UNKNOWN,
+    Identify,
+    controlled_identifier,
+    text_identifier,
+)
 
 FIELDS = frozenset({"text", "language"})
 HUMAN, MACHINE = "human", "machine"
@@ -86,7 +93,7 @@ class Detection:
         Raises:
             DataError: If it cannot be read as asked, a class is missing, or a text of dev stands in devtest.
         """
-        corpus = read_detection(self.spec, split)
+        corpus = read_detection(self.spec, split, identify=self._identifier(split))
         (human, _), _ = self.spec.labels
         if len({one.label for one in corpus.items}) < 2:
             raise DataError(f"{corpus.origin}: both classes are needed, it has one only")
@@ -104,7 +111,9 @@ class Detection:
                 Example(
                     {
                         "text": one.text,
-                        "language": language_name(one.language),
+                        "language": UNKNOWN
+                        if one.language == UNKNOWN
+                        else language_name(one.language),
                         "generator": writer,
                     },
                     words[label],
@@ -115,6 +124,14 @@ class Detection:
                 )
             )
         return Examples(tuple(items), corpus.digest, corpus.origin, corpus.available)
+
+    def _identifier(self, split: Split) -> Identify | None:
+        """Return what tells the language of a text, None where the data do."""
+        if not self.spec.identify_language:
+            return None
+        if self.spec.files(split) == CONTROLLED:
+            return controlled_identifier()
+        return text_identifier(self.spec.languages)
 
     def _check_apart(self, scored: set[str]) -> None:
         """Check that thresholds are not chosen on what is scored."""

@@ -71,6 +71,38 @@ def test_files_with_other_labels_are_read_as_the_task_names_them(tmp_path):
     assert items[1].groups["generator"] == "g1"
 
 
+REAL = {
+    "eng": ["The weather was cold and it rained all day long.", "She read the book on the train."],
+    "deu": ["Das Wetter war kalt und es regnete den ganzen Tag.", "Sie las das Buch im Zug."],
+}
+
+
+def test_a_language_that_the_data_do_not_say_is_identified(tmp_path):
+    content = [
+        {"text": text, "label": label}
+        for texts in REAL.values()
+        for text, label in zip(texts, ("human", "machine"), strict=True)
+    ]
+    files = {
+        "dev_files": write(tmp_path / "dev.jsonl", [*content, {"text": "1 2", "label": "human"}])
+    }
+    with pytest.raises(DataError, match="no column language, but 2 languages are asked for"):
+        build_task(spec(languages=["eng", "deu"], **files)).read("dev")
+    task = build_task(spec(languages=["eng", "deu"], identify_language=True, **files))
+    found = [one.groups["language"] for one in task.read("dev").items]
+    assert found == ["eng", "eng", "deu", "deu", "unknown"]
+
+
+def test_controlled_text_of_mixed_languages_is_of_none():
+    """Human text is told apart without an error; what a hot model mixes takes the threshold of all texts."""
+    told = build_task(spec()).read("dev").items
+    items = build_task(spec(identify_language=True)).read("dev").items
+    for one, other in zip(told, items, strict=True):
+        found = other.groups["language"]
+        assert found in (one.groups["language"], "unknown") or one.wanted == "machine"
+        assert found == one.groups["language"] or one.wanted == "machine"
+
+
 def test_the_generator_enters_the_digest(tmp_path):
     plain = rows("dev")
     other = [{**row, "generator": "another"} for row in plain]

@@ -171,9 +171,11 @@ def test_every_format_takes_the_rows(made, name):
 
 def test_the_table_and_the_report_use_the_tasks_own_words(made):
     board = read_board(made[0], "detection")
-    (table,) = as_tables(board, width=120)
-    heads = [str(column.header).replace("\n", " ") for column in table.columns]
+    rows, by_language, by_generator = as_tables(board, width=120)
+    heads = [str(column.header).replace("\n", " ") for column in rows.columns]
     assert heads[2:4] == ["global", "calibrated"]
+    assert {str(one.header) for one in by_language.columns} >= {"eng", "cat", "deu"}
+    assert len(by_generator.columns) == 2 + 3
     assert "by a threshold for each language" in as_html(board, made[0])
 
 
