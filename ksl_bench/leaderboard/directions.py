@@ -66,11 +66,12 @@ def buckets_of(directions: Sequence[str], tuned_on: Sequence[str]) -> dict[str, 
 
 @dataclass(frozen=True, slots=True)
 class Gains:
-    """What one row gained over the base, direction by direction, on the headline metric under one rule."""
+    """What one row gained over the base, part by part, on the headline metric under one rule."""
 
-    directions: tuple[str, ...]
+    names: tuple[str, ...]
+    """Of the parts: directions or buckets."""
     found: tuple[Difference, ...]
-    """Of each direction."""
+    """Of each part."""
 
 
 def direction_gains(own: Groups, base: Groups, *, rule: str, metric: str) -> Gains:
@@ -78,6 +79,15 @@ def direction_gains(own: Groups, base: Groups, *, rule: str, metric: str) -> Gai
     names = tuple(group for axis, group, *rest in own if axis == AXIS and rest == [rule, metric])
     pairs = [(own[AXIS, one, rule, metric], base[AXIS, one, rule, metric]) for one in names]
     return Gains(names, tuple(differences(pairs)))
+
+
+def bucket_gains(
+    own: Groups, base: Groups, buckets: Mapping[str, Sequence[str]], *, rule: str, metric: str
+) -> Gains:
+    """Return what a row gained over the base in the mean of every bucket."""
+    kind = (rule, metric)
+    pairs = [(_mean(own, some, kind), _mean(base, some, kind)) for some in buckets.values()]
+    return Gains(tuple(buckets), tuple(differences(pairs)))
 
 
 def mean_system(systems: Sequence[System]) -> System:
@@ -152,7 +162,6 @@ def _each(row: Row, own: Groups, base: Groups) -> Row:
     for rule in shown_rules(row):
         gains = direction_gains(own, base, rule=rule, metric=headline(row))
         found[rule] = {
-            one: told_difference(gain)
-            for one, gain in zip(gains.directions, gains.found, strict=True)
+            one: told_difference(gain) for one, gain in zip(gains.names, gains.found, strict=True)
         }
     return found

@@ -1,16 +1,16 @@
 """The question that many directions raise: does a method gain everywhere, or pay in some for others?
 
 A gain or loss is told of a direction only if chance is ruled out over all directions and rows of the
-condition (Holm).
+condition (Holm), and of the mean of a bucket only if it is over all buckets and rows.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from ksl_bench.leaderboard.directions import Gains, Groups, direction_gains
+from ksl_bench.leaderboard.directions import Gains, Groups, bucket_gains, direction_gains
 from ksl_bench.leaderboard.gains import headline, told_difference
 from ksl_bench.leaderboard.verdicts import Compared, Verdict, claim, make_verdict, told_gap, unit
 from ksl_bench.significance.intervals import ALPHA, Difference
@@ -21,23 +21,27 @@ NAMED = 4
 """Directions that are named with their numbers; of more the first are, by size."""
 
 BUCKET_NAMES = {
-    "supervised": "supervised",
+    "supervised": "supervised directions",
     "zero_shot_pair": "zero-shot pairs",
     "zero_shot_source": "zero-shot sources",
     "zero_shot_target": "zero-shot targets",
     "zero_shot_both": "zero-shot on both sides",
-    "english_centric": "with English",
-    "not_english_centric": "without English",
 }
+"""Those that share no direction."""
+
+Row = dict[str, Any]
+Part = tuple[str, Difference]
 
 
 @dataclass(frozen=True, slots=True)
-class _Split:
-    """The directions of one row, by what is shown of them."""
+class Shown:
+    """The parts of one row, by what is shown of them, the largest difference first."""
 
-    gained: list[tuple[str, Difference]]
-    lost: list[tuple[str, Difference]]
-    count: int
+    gained: list[Part]
+    lost: list[Part]
+    neither: list[Part]
+    levels: tuple[float, ...]
+    """Corrected p-value of each part, in the order of its gains."""
 
 
 def judge_directions(board: Compared, groups: Sequence[Groups]) -> list[Verdict]:
@@ -51,79 +55,116 @@ def judge_directions(board: Compared, groups: Sequence[Groups]) -> list[Verdict]
     if not bases or board.rows[bases[0]].get("directions") is None:
         return []
     places = [one for one in board.scored() if one not in bases and groups[one]]
-    return [verdict for rule in board.rules() for verdict in _judge(board, groups, places, rule)]
+    return [
+        verdict
+        for rule in board.rules()
+        for verdict in _judge(board, groups, places, bases[0], rule)
+    ]
 
 
 def _judge(
-    board: Compared, groups: Sequence[Groups], places: Sequence[int], rule: str
+    board: Compared, groups: Sequence[Groups], places: Sequence[int], base: int, rule: str
 ) -> Iterator[Verdict]:
-    base = board.of_method("none")[0]
     metric = headline(board.rows[base])
-    found = {
+    told: Row = board.rows[base]["directions"]["buckets"]
+    buckets = {name: told[name]["directions"] for name in BUCKET_NAMES if name in told}
+    single = {
         place: direction_gains(groups[place], groups[base], rule=rule, metric=metric)
         for place in places
     }
-    levels = iter(holm([one.guarded_p_value for gains in found.values() for one in gains.found]))
-    for place, gains in found.items():
-        adjusted = [float(next(levels)) for _ in gains.found]
-        yield _verdict(board, place, base, rule, gains, adjusted)
+    means = {
+        place: bucket_gains(groups[place], groups[base], buckets, rule=rule, metric=metric)
+        for place in places
+    }
+    by_direction, by_bucket = corrected(single), corrected(means)
+    for place, gains in single.items():
+        yield _verdict(board, place, base, rule, gains, by_direction[place], by_bucket[place])
 
 
-def _split(gains: Gains, adjusted: Sequence[float]) -> _Split:
-    shown = [
-        (name, one)
-        for name, one, level in zip(gains.directions, gains.found, adjusted, strict=True)
-        if level < ALPHA
-    ]
-    shown.sort(key=lambda one: -abs(one[1].interval.value))
-    return _Split(
-        gained=[one for one in shown if one[1].interval.value > 0],
-        lost=[one for one in shown if one[1].interval.value < 0],
-        count=len(gains.directions),
+def corrected(gains: Mapping[int, Gains]) -> dict[int, Shown]:
+    """Return what is shown of every row's parts, corrected over all rows and parts."""
+    levels = iter(holm([one.guarded_p_value for some in gains.values() for one in some.found]))
+    return {
+        place: _shown(some, [float(next(levels)) for _ in some.found])
+        for place, some in gains.items()
+    }
+
+
+def _shown(gains: Gains, levels: Sequence[float]) -> Shown:
+    parts = sorted(
+        zip(gains.names, gains.found, levels, strict=True),
+        key=lambda part: -abs(part[1].interval.value),
     )
+    clear = [(name, one) for name, one, level in parts if level < ALPHA]
+    return Shown(
+        gained=[part for part in clear if part[1].interval.value > 0],
+        lost=[part for part in clear if part[1].interval.value < 0],
+        neither=[(name, one) for name, one, level in parts if level >= ALPHA],
+        levels=tuple(levels),
+    )
+
+
+def _word(directions: Shown, buckets: Shown) -> str:
+    gained, lost = directions.gained + buckets.gained, directions.lost + buckets.lost
+    if gained and lost:
+        return "uneven"
+    if lost:
+        return "loses"
+    if not gained:
+        return "nowhere"
+    return "partly" if directions.neither else "everywhere"
 
 
 def _verdict(
-    board: Compared, place: int, base: int, rule: str, gains: Gains, adjusted: Sequence[float]
+    board: Compared,
+    place: int,
+    base: int,
+    rule: str,
+    gains: Gains,
+    directions: Shown,
+    buckets: Shown,
 ) -> Verdict:
-    split, row = _split(gains, adjusted), board.rows[place]
-    verdict = "nowhere" if not split.gained else "partly"
-    if split.gained and split.lost:
-        verdict = "uneven"
-    elif len(split.gained) == split.count:
-        verdict = "everywhere"
-    elif split.lost:
-        verdict = "loses"
-    rest = split.count - len(split.gained) - len(split.lost)
-    parts = [f"gains on {len(split.gained)} of {split.count} directions"]
-    if split.lost:
-        parts.append(f"loses on {_named(split.lost)}")
-    if rest:
-        parts.append(f"neither is shown on {rest}")
+    parts = [f"gains on {len(directions.gained)} of {len(gains.names)} directions"]
+    if directions.lost:
+        parts.append(
+            f"loses on {len(directions.lost)} ({_listed(directions.lost[:NAMED], directions.lost)})"
+        )
+    if directions.neither:
+        parts.append(f"neither is shown on {len(directions.neither)}")
     brief = ", ".join(parts)
-    means = _bucket_gains(row, rule)
+    means = "; ".join(
+        f"{said} {_listed([(BUCKET_NAMES[name], one) for name, one in some])}"
+        for said, some in (
+            ("a gain on", buckets.gained),
+            ("a loss on", buckets.lost),
+            ("neither shown on", buckets.neither),
+        )
+        if some
+    )
     text = (
-        f"{board.name(place)} {brief}, {unit(row)} over {board.name(base)} {WHERE[rule]}; mean gain: {means}"
-        f"{claim(*gains.found)}"
+        f"{board.name(place)} {brief}, {unit(board.rows[place])} over {board.name(base)} {WHERE[rule]}; "
+        f"by bucket: {means}{claim(*gains.found)}"
     )
     numbers = [
         {**told_difference(one), "direction": name, "adjusted_p_value": level}
-        for name, one, level in zip(gains.directions, gains.found, adjusted, strict=True)
+        for name, one, level in zip(gains.names, gains.found, directions.levels, strict=True)
     ]
-    return make_verdict(board, "directions", place, (base,), rule, verdict, brief, text, numbers)
-
-
-def _named(shown: Sequence[tuple[str, Difference]]) -> str:
-    said = ", ".join(f"{name}: {told_gap(one)}" for name, one in shown[:NAMED])
-    more = len(shown) - NAMED
-    return f"{len(shown)} ({said}{f', and {more} more' if more > 0 else ''})"
-
-
-def _bucket_gains(row: dict[str, Any], rule: str) -> str:
-    metric = headline(row)
-    return ", ".join(
-        f"{told['value']:+.1f} [{told['low']:+.1f}, {told['high']:+.1f}] {BUCKET_NAMES[name]}"
-        for name, bucket in row["directions"]["buckets"].items()
-        for told in [bucket["gains"][rule][metric]]
-        if not name.endswith("english_centric")
+    word = _word(directions, buckets)
+    return make_verdict(
+        board,
+        "directions",
+        place,
+        (base,),
+        rule,
+        word,
+        f"{brief}; by bucket: {means}",
+        text,
+        numbers,
     )
+
+
+def _listed(some: Sequence[Part], of: Sequence[Part] = ()) -> str:
+    """Return parts with their numbers, and how many more there are."""
+    more = len(of) - len(some)
+    said = ", ".join(f"{name}: {told_gap(one)}" for name, one in some)
+    return f"{said}, and {more} more" if more > 0 else said

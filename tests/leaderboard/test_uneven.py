@@ -119,6 +119,7 @@ def test_an_uneven_gain_names_what_is_lost(made):
     assert (first.baseline, first.verdict, first.against) == ("lora", "uneven", ("base",))
     assert first.text.startswith("lora gains on 3 of 8 directions, loses on 1 (deu-dan: -10.0 [")
     assert "neither is shown on 4" in first.text
+    assert "by bucket: a gain on supervised directions: +11.0 [" in first.text
     assert len(first.comparisons) == 8
     assert {one["direction"] for one in first.comparisons} == set(DIRECTIONS)
 
