@@ -89,7 +89,7 @@ def test_what_a_run_starts_listens_on_loopback_only_and_asks_for_a_token(
     ray = {"RAY_ADDRESS": DEAD, "RAY_TMPDIR": str(temporary)}
     done = subprocess.run(
         [sys.executable, "-W", "ignore", "-c", LISTENING, str(tmp_path / "store"), str(workers)],
-        capture_output=True, text=True, timeout=120 + 200 * workers, check=False,
+        capture_output=True, text=True, timeout=300 + 200 * workers, check=False,
         env={**environment, **ray, "HOME": str(tmp_path)},
     )  # fmt: skip
     assert done.returncode == 0, done.stderr[-2000:]

@@ -6,6 +6,7 @@ file instead, and talk over loopback.
 
 from __future__ import annotations
 
+import contextlib
 import os
 import socket
 import tempfile
@@ -34,18 +35,33 @@ class Rendezvous(TorchConfig):  # type: ignore[misc]
 class _Backend(_TorchBackend):  # type: ignore[misc]
     """Sets up the process group of a worker group."""
 
+    _file: str | None = None
+
     def on_start(self, worker_group: Any, backend_config: TorchConfig) -> None:
         """Let the workers meet, before training starts."""
         if len(set(worker_group.execute(_node))) > 1:
             super().on_start(worker_group, backend_config)
             return
-        file = worker_group.execute_single(0, _meeting_file)
+        # Kept while the group lives: what it communicates over later is agreed upon there, too.
+        self._file = file = worker_group.execute_single(0, _meeting_file)
         ray.get(
             [
                 worker_group.execute_single_async(rank, _meet, file, backend_config.timeout_s)
                 for rank in range(len(worker_group))
             ]
         )
+
+    def on_shutdown(self, worker_group: Any, backend_config: TorchConfig) -> None:
+        """Let the workers part."""
+        super().on_shutdown(worker_group, backend_config)
+        if self._file is not None:
+            with contextlib.suppress(ray.exceptions.RayError):  # of a worker that is gone by now
+                worker_group.execute_single(0, _forget, self._file)
+
+
+def _forget(file: str) -> None:
+    with contextlib.suppress(OSError):
+        os.remove(file)
 
 
 def _node() -> str:

@@ -88,7 +88,7 @@ def environment(tmp_path):
 def test_the_commands_of_the_page_work_where_there_is_no_token_yet(environment, tmp_path):
     done = subprocess.run(
         ["bash", "-c", script()],
-        env=environment, cwd=tmp_path, capture_output=True, text=True, timeout=900, check=False,
+        env=environment, cwd=tmp_path, capture_output=True, text=True, timeout=1800, check=False,
     )  # fmt: skip
     assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]
     assert (tmp_path / ".ray/auth_token").stat().st_mode & 0o077 == 0
