@@ -1,0 +1,96 @@
+"""What a suite says, typed and frozen.
+
+These classes hold and check values, nothing else: the room `suite/` finds the YAML files, joins suites with
+recipes and `--set`, and reports every problem at once with its path. Units are in the names; languages
+are ISO 639-3 codes.
+"""
+
+from ksl_bench.config.base import (
+    Direction,
+    Language,
+    Location,
+    ModelSpec,
+    Name,
+    Precision,
+    Spec,
+    Split,
+    Text,
+)
+from ksl_bench.config.baselines import (
+    Baseline,
+    MergeSpec,
+    PerformerSpec,
+    ProbeSpec,
+    SearchSpec,
+    StatisticSpec,
+    StepSpec,
+    TicketSpec,
+    TrainSpec,
+    VoteSpec,
+)
+from ksl_bench.config.suite import (
+    JOIN,
+    DecodingSpec,
+    EvaluateSpec,
+    ResourcesSpec,
+    Suite,
+    TrackingSpec,
+    VerdictSpec,
+    step_name,
+    step_names,
+)
+from ksl_bench.config.tasks import (
+    TASK_SPECS,
+    AnyTask,
+    ClassificationSpec,
+    DetectionColumns,
+    DetectionSpec,
+    DirectionsSpec,
+    LabelColumns,
+    TaskSpec,
+    TranslationSpec,
+    check_labels,
+    label_pairs,
+)
+
+__all__ = [
+    "JOIN",
+    "TASK_SPECS",
+    "AnyTask",
+    "Baseline",
+    "ClassificationSpec",
+    "DecodingSpec",
+    "DetectionColumns",
+    "DetectionSpec",
+    "Direction",
+    "DirectionsSpec",
+    "EvaluateSpec",
+    "LabelColumns",
+    "Language",
+    "Location",
+    "MergeSpec",
+    "ModelSpec",
+    "Name",
+    "PerformerSpec",
+    "Precision",
+    "ProbeSpec",
+    "ResourcesSpec",
+    "SearchSpec",
+    "Spec",
+    "Split",
+    "StatisticSpec",
+    "StepSpec",
+    "Suite",
+    "TaskSpec",
+    "Text",
+    "TicketSpec",
+    "TrackingSpec",
+    "TrainSpec",
+    "TranslationSpec",
+    "VerdictSpec",
+    "VoteSpec",
+    "check_labels",
+    "label_pairs",
+    "step_name",
+    "step_names",
+]
