@@ -12,7 +12,7 @@ from ksl_bench.leaderboard.verdicts import unit
 from ksl_bench.tasks.readings import LANGUAGE_METRICS, WHERE
 
 HEADS = {
-    "supervised": "super-\nvised",
+    "supervised": "supervised",
     "zero_shot_pair": "zero-shot\npair",
     "zero_shot_source": "zero-shot\nsource",
     "zero_shot_target": "zero-shot\ntarget",

@@ -144,7 +144,7 @@ def test_what_is_not_shown_is_not_said(scores, verdict):
 def test_tables_stand_beside_each_other(made):
     rows, _ = made
     first, second = direction_sections(rows)
-    assert first.columns[:3] == ("baseline", "all", "super-\nvised")
+    assert first.columns[:3] == ("baseline", "all", "supervised")
     assert first.lines[1].cells("half_width")[2].startswith("61.0±")
     assert [line.row["baseline"] for line in second.lines] == ["lora"]
     assert second.lines[0].cells("half_width")[2].startswith("+11.0±")
