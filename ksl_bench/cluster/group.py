@@ -16,7 +16,7 @@ from ksl_bench.pack import Pack
 from ksl_bench.plan import Work
 from ksl_bench.store import Store
 from ksl_bench.training.loop import Worker
-from ksl_bench.worker import Outcome, classify
+from ksl_bench.worker import Outcome, classify, lost_a_peer
 
 WAIT_SECONDS = 0.05
 """How long a group without work waits before it asks again."""
@@ -73,6 +73,8 @@ def _build(builder: Any, work: Work | Pack, desk: Any, group: int) -> None:
             return
         outcome = builder.build(work, report_of(work.key))
     except Exception as error:
+        if builder.worker.world_size > 1 and lost_a_peer(error):
+            raise  # the group is made anew, and the desk hands the work out again, so many times
         status, reason = classify(error)
         if isinstance(work, Pack):
             logging.getLogger(__name__).exception("a pack of %d failed", len(work.works))

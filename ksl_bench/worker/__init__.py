@@ -6,6 +6,6 @@ the record last: an artifact without a record does not exist.
 """
 
 from ksl_bench.worker.builder import Builder
-from ksl_bench.worker.outcome import Outcome, Status, classify
+from ksl_bench.worker.outcome import Outcome, Status, classify, lost_a_peer
 
-__all__ = ["Builder", "Outcome", "Status", "classify"]
+__all__ = ["Builder", "Outcome", "Status", "classify", "lost_a_peer"]

@@ -35,6 +35,21 @@ def classify(error: BaseException) -> tuple[Status, str]:
     return ("out_of_memory" if out_of_memory else "failed"), reason
 
 
+_BROKEN = (
+    "Connection closed by peer",
+    "Connection reset by peer",
+    "gloo/transport",
+    "remote process exited",
+    "NCCL communicator was aborted",
+)
+"""What collective calls say when another rank is gone: gloo, then NCCL."""
+
+
+def lost_a_peer(error: BaseException) -> bool:
+    """Tell whether a collective call broke because another rank is gone: no fault of the work."""
+    return isinstance(error, RuntimeError) and any(words in str(error) for words in _BROKEN)
+
+
 class Throttle:
     """Passes on a report at most every so many seconds, and the first and the last."""
 

@@ -1,10 +1,13 @@
 """How what was raised counts."""
 
+import subprocess
+import sys
+
 import pytest
 import ray
 import torch
 
-from ksl_bench.worker import classify
+from ksl_bench.worker import classify, lost_a_peer
 
 
 @pytest.mark.parametrize(
@@ -25,3 +28,32 @@ def test_memory_that_ran_out_is_told_apart_whoever_noticed(error):
 @pytest.mark.parametrize("error", [RuntimeError("shape mismatch"), OSError("out of memory cards")])
 def test_all_else_has_failed(error):
     assert classify(error)[0] == "failed"
+
+
+RANK = """
+import os, sys, torch, torch.distributed as dist
+from ksl_bench.worker import lost_a_peer
+rank = int(sys.argv[1])
+dist.init_process_group("gloo", init_method=f"file://{sys.argv[2]}", rank=rank, world_size=2)
+dist.all_reduce(torch.ones(1))
+if rank == 1:
+    os._exit(9)
+try:
+    while True:
+        dist.all_reduce(torch.ones(1))
+except RuntimeError as error:
+    print(lost_a_peer(error), error)
+"""
+
+
+def test_a_rank_that_is_gone_is_told_from_a_fault_of_the_work(tmp_path):
+    line = [sys.executable, "-W", "ignore", "-c", RANK]
+    ranks = [
+        subprocess.Popen([*line, str(rank), str(tmp_path / "meeting")], stdout=subprocess.PIPE)
+        for rank in (0, 1)
+    ]
+    said = ranks[0].communicate(timeout=120)[0].decode()
+    ranks[1].communicate(timeout=120)
+    assert said.startswith("True "), said
+    assert not lost_a_peer(RuntimeError("mat1 and mat2 shapes cannot be multiplied"))
+    assert not lost_a_peer(ValueError("Connection reset by peer"))
