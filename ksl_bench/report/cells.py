@@ -50,6 +50,11 @@ class Table:
     columns: Sequence[Column]
     lines: Sequence[Line]
 
+    def is_numeric(self, place: int) -> bool:
+        """Return whether a column holds numbers: its head then stands over them, at the right."""
+        cells = [line.cells[place] for line in self.lines if len(line.cells) > place]
+        return any(isinstance(one.value, int | float) for one in cells)
+
 
 def count(value: float | None, text: str | None = None, *, digits: int = 0) -> Cell:
     """Return a number; nothing where there is none."""

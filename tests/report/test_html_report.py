@@ -10,6 +10,7 @@ import pytest
 
 from ksl_bench.leaderboard import as_json
 from ksl_bench.report import as_html
+from ksl_bench.report.cells import Cell, Column, Line, Table
 from ksl_bench.store import Store
 
 EVIL = "</script></style><script>alert(1)</script><img src=http://evil.example/x onerror=alert(1)>"
@@ -159,3 +160,14 @@ def test_outputs_that_are_gone_leave_the_scores(bare, tmp_path):
 
 def test_a_suite_that_is_not_shipped_is_repeated_from_its_file(text):
     assert "ksl-bench run mine.yaml --storage again" in html.unescape(text)
+
+
+def test_heads_of_numbers_stand_over_them():
+    table = Table(
+        "some", [Column("name"), Column("score"), Column("money"), Column("status")],
+        [
+            Line([Cell("a", "a"), Cell("1.0", 1.0), Cell(""), Cell("finished", "finished")]),
+            Line([Cell("b", "b"), Cell("failed", span=3)], finished=False),
+        ],
+    )  # fmt: skip
+    assert [table.is_numeric(place) for place in range(4)] == [False, True, False, False]

@@ -1,29 +1,22 @@
 """The report in a browser: nothing is fetched, nothing is broken, and it can be used by everyone."""
 
-import os
-import shutil
+import re
 
 import pytest
 
 from ksl_bench.report import as_html
+from tests.machine import PATIENCE_MS, importable, open_browser
 
-playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
-axe = pytest.importorskip("axe_playwright_python.sync_playwright", reason="axe is not installed")
+playwright = importable("playwright.sync_api")
+axe = importable("axe_playwright_python.sync_playwright")
 
-NAMES = ("chromium", "chromium-browser", "google-chrome")
 PHONE, DESKTOP = {"width": 390, "height": 844}, {"width": 1280, "height": 900}
 
 
 @pytest.fixture(scope="module")
 def browser():
-    path = next(filter(None, map(shutil.which, NAMES)), None)
-    if path is None:
-        pytest.skip(f"none of {', '.join(NAMES)} is on the PATH")
-    arguments = ["--no-sandbox"] if os.geteuid() == 0 else []
-    with playwright.sync_playwright() as driver:
-        browser = driver.chromium.launch(executable_path=path, args=arguments)
+    with open_browser(playwright) as browser:
         yield browser
-        browser.close()
 
 
 @pytest.fixture(scope="module")
@@ -40,6 +33,7 @@ def show(browser, address):
 
     def call(anchor="", **options):
         contexts.append(browser.new_context(**{"viewport": DESKTOP, **options}))
+        contexts[-1].set_default_timeout(PATIENCE_MS)
         page = contexts[-1].new_page()
         page.on("console", lambda message: said.append(message.text))
         page.on("pageerror", lambda error: said.append(str(error)))
@@ -137,3 +131,21 @@ def test_without_scripts_all_is_there_and_no_button_is_dead(show):
     assert page.locator("button").count() == 0
     page.locator("details.row summary").first.click()
     assert page.locator("#row-1").is_visible()
+
+
+def test_what_is_wider_than_the_page_says_that_it_scrolls(show):
+    hints = "document.querySelectorAll('.scroll.wide').length"
+    page = show(viewport=PHONE)
+    page.wait_for_function(f"{hints} > 0")
+    wide = page.locator("#results ~ .scroll").first
+    assert "wide" in wide.get_attribute("class").split()
+    content = wide.evaluate("one => getComputedStyle(one, '::before').content")
+    assert "scroll sideways" in content
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_figures_stand_on_the_ground_of_the_scheme(show, scheme):
+    page = show(color_scheme=scheme)
+    ground = page.locator(".panel").first.evaluate("one => getComputedStyle(one).backgroundColor")
+    light = sum(int(one) for one in re.findall(r"\d+", ground)[:3]) > 3 * 128
+    assert light == (scheme == "light")

@@ -3,13 +3,7 @@
 import os
 import pwd
 import shutil
-import socket
 import subprocess
-import sys
-import time
-import urllib.error
-import urllib.request
-from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -18,42 +12,9 @@ from mlflow import MlflowClient
 from ksl_bench.errors import TrackingError
 from ksl_bench.tracking import Tracker
 from tests.boards import Written
+from tests.machine import free_port, lacking, mlflow_server, running, wait_for
 
 pytestmark = pytest.mark.slow
-
-READY = 120
-"""Seconds within which a server must answer; MLflow makes its tables first."""
-
-
-def free_port():
-    with socket.socket() as one:
-        one.bind(("127.0.0.1", 0))
-        return one.getsockname()[1]
-
-
-@contextmanager
-def running(command, **options):
-    process = subprocess.Popen(command, start_new_session=True, **options)
-    try:
-        yield process
-    finally:
-        os.killpg(process.pid, 15)
-        process.wait(30)
-
-
-def wait_for(ready):
-    deadline = time.monotonic() + READY
-    while not ready():
-        assert time.monotonic() < deadline, "the server did not come up"
-        time.sleep(0.2)
-
-
-def answers(url):
-    try:
-        with urllib.request.urlopen(url, timeout=2) as reply:
-            return reply.status == 200
-    except (urllib.error.URLError, OSError):
-        return False
 
 
 @pytest.fixture(scope="module")
@@ -63,7 +24,7 @@ def postgres(tmp_path_factory):
     path = os.pathsep.join([*map(str, reversed(programs)), os.environ["PATH"]])
     tools = [shutil.which(name, path=path) for name in ("initdb", "postgres", "createdb")]
     if None in tools:
-        pytest.skip("PostgreSQL (initdb, postgres, createdb) is not installed")
+        lacking("PostgreSQL (initdb, postgres, createdb) is not installed")
     initdb, server, createdb = tools
     folder, port, whose = tmp_path_factory.mktemp("postgres"), free_port(), {}
     if os.geteuid() == 0:  # PostgreSQL does not run as root
@@ -88,18 +49,6 @@ def postgres(tmp_path_factory):
         words = {**os.environ, "PGPASSWORD": "secret"}
         wait_for(lambda: subprocess.run(made, env=words).returncode == 0)
         yield f"postgresql+psycopg://bench:secret@127.0.0.1:{port}/mlflow"
-
-
-@contextmanager
-def mlflow_server(database, folder, port):
-    command = [
-        sys.executable, "-m", "mlflow", "server", "--host", "127.0.0.1", "--port", str(port),
-        "--workers", "1", "--backend-store-uri", database, "--artifacts-destination", str(folder),
-    ]  # fmt: skip
-    address = f"http://127.0.0.1:{port}"
-    with (folder / "server.log").open("wb") as log, running(command, stdout=log, stderr=log):
-        wait_for(lambda: answers(f"{address}/health"))
-        yield address
 
 
 def board_of(folder):

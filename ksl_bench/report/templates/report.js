@@ -1,5 +1,6 @@
 "use strict";
-// Tables can be sorted by their heads, and a link to a row opens it. Without this script all is there to read.
+// Tables can be sorted by their heads, a link to a row opens it, and what is wider than the page says so.
+// Without this script all is there to read.
 (function () {
   function key(row, place) {
     const cell = row.cells[place];
@@ -50,6 +51,11 @@
       around.scrollIntoView();
     }
   }
+
+  const width = new ResizeObserver((entries) => {
+    for (const { target } of entries) target.classList.toggle("wide", target.scrollWidth > target.clientWidth + 1);
+  });
+  for (const region of document.querySelectorAll(".scroll")) width.observe(region);
 
   window.addEventListener("hashchange", open);
   open();
