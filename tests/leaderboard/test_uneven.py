@@ -112,7 +112,7 @@ def test_another_task_has_no_directions():
 
 def test_an_uneven_gain_names_what_is_lost(made):
     rows, systems = made
-    board = Compared("default", rows, [{}, {}], VerdictSpec())
+    board = Compared("default", rows, [{}, {}], [None, None], VerdictSpec())
     found = judge_directions(board, systems)
     assert [one.rule for one in found] == ["first_line", "raw"]
     first = found[0]
@@ -137,7 +137,7 @@ def test_what_is_not_shown_is_not_said(scores, verdict):
     base, own = groups([50.0] * 8, 1), groups(scores, 3)
     rows = [row("base", "none", base), row("full", "full", own)]
     add_directions(rows, [base, own], SPEC)
-    found = judge_directions(Compared("default", rows, [{}, {}], VerdictSpec()), [base, own])
+    found = judge_directions(Compared("default", rows, [{}, {}], [None, None], VerdictSpec()), [base, own])
     assert found[0].verdict == verdict
 
 
