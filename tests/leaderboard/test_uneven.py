@@ -137,7 +137,9 @@ def test_what_is_not_shown_is_not_said(scores, verdict):
     base, own = groups([50.0] * 8, 1), groups(scores, 3)
     rows = [row("base", "none", base), row("full", "full", own)]
     add_directions(rows, [base, own], SPEC)
-    found = judge_directions(Compared("default", rows, [{}, {}], [None, None], VerdictSpec()), [base, own])
+    found = judge_directions(
+        Compared("default", rows, [{}, {}], [None, None], VerdictSpec()), [base, own]
+    )
     assert found[0].verdict == verdict
 
 
