@@ -80,10 +80,18 @@ def run(
 
 
 def _show(board: Board, console: Console = out) -> None:
-    from ksl_bench.leaderboard import as_tables, reasons, remarks, told_verdicts, verdict_title
+    from ksl_bench.leaderboard import (
+        as_tables,
+        caption,
+        reasons,
+        remarks,
+        told_verdicts,
+        verdict_title,
+    )
 
     for table in as_tables(board, width=console.width):
         console.print(table)
+    console.print(caption(board), style="dim italic", markup=False, highlight=False)
     for line in reasons(board.rows):
         console.print(line, style="red", markup=False)
     for line in remarks(board):

@@ -77,16 +77,13 @@ def caption(board: Board) -> str:
 
 
 def as_tables(board: Board, *, width: int) -> list[Table]:
-    """Draw the leaderboard for a terminal, a table a section; the last one bears the caption.
+    """Draw the leaderboard for a terminal, a table a section; `caption` says what stands in them.
 
     Args:
         board: What is shown.
         width: Columns of the terminal; in a narrow one the least column gives way to the names.
     """
-    tables = [_drawn(one, board.suite, narrow=width < NARROW) for one in every_section(board.rows)]
-    if tables:
-        tables[-1].caption = caption(board)
-    return tables
+    return [_drawn(one, board.suite, narrow=width < NARROW) for one in every_section(board.rows)]
 
 
 def every_section(rows: Sequence[Row]) -> Iterator[Section]:
@@ -100,7 +97,6 @@ def _drawn(section: Section, title: str, *, narrow: bool) -> Table:
     shown = [i for i, name in enumerate(section.columns) if not (narrow and name == LEAST)]
     table = Table(
         title=f"{title}{section.title}",
-        caption_justify="left",
         title_justify="left",
         box=SIMPLE_HEAD,
         padding=(0, 1, 0, 0),

@@ -9,7 +9,7 @@ from sklearn.metrics import f1_score
 
 from ksl_bench.benchmark import Execution, InProcessPool
 from ksl_bench.data.controlled.topics import TOPICS
-from ksl_bench.leaderboard import FORMATS, as_tables, read_board
+from ksl_bench.leaderboard import FORMATS, as_tables, caption, read_board
 from ksl_bench.models import find_model
 from ksl_bench.plan import make_plan
 from ksl_bench.report import as_html
@@ -90,11 +90,13 @@ def test_every_format_takes_the_rows(made, name):
 
 
 def test_the_table_is_headed_by_the_tasks_own_rules(made):
-    (table,) = as_tables(read_board(made[0], "classification"), width=120)
+    board = read_board(made[0], "classification")
+    table, by_language = as_tables(board, width=120)
     heads = [str(column.header).replace("-\n", "").replace("\n", " ") for column in table.columns]
     assert heads[2:4] == ["raw", "likelihood"]
     assert "form %" in heads
-    assert "learning to answer with a label" in str(table.caption)
+    assert "learning to answer with a label" in caption(board)
+    assert str(by_language.title).startswith("classification, by language")
 
 
 def test_the_report_has_its_figures_and_words(made):
@@ -109,3 +111,34 @@ def test_mlflow_has_the_metrics_by_their_names(made):
     experiment = client.get_experiment_by_name("classification")
     found = client.search_runs([experiment.experiment_id], "tags.baseline = 'full'")
     assert {"macro_f1/likelihood", "accuracy/raw", "eos_rate"} <= found[0].data.metrics.keys()
+
+
+@pytest.mark.slow
+@pytest.mark.shared_data
+def test_sib_200_runs_end_to_end_and_scores_what_a_base_of_a_hundred_words_can(
+    shared_data, tmp_path
+):
+    labels = ["science/technology", "travel", "politics", "sports", "health", "entertainment"]
+    files = [
+        f"task.{split}_files={shared_data / 'sib200'}" for split in ("train", "dev", "devtest")
+    ]
+    settings = [
+        *SETTINGS,
+        *files,
+        f"task.labels=[{', '.join([*labels, 'geography'])}]",
+        "task.columns={label: category, document: index_id}",
+        "task.languages=[eng, cat]",
+        "task.devtest_size=null",
+    ]
+    store, suite = Store(str(tmp_path)), load_suite("classification", settings)
+    plan = make_plan(suite, find_model(suite.model))
+    assert Execution(plan, store).run(InProcessPool(plan, store)).complete
+    store.write_plan(suite.name, plan.record())
+    for row in read_board(store, "classification").rows:
+        assert row["sentences"] == 408
+        assert set(row["by_group"]["language"]) == {"eng", "cat"}
+        assert row["scores"]["likelihood"]["accuracy"]["value"] < 40
+        # A sentence in two languages is drawn as one.
+        record = store.record("evaluation", row["evaluations"][0])
+        assert record["draw"]["groups"] == 204
+        assert record["draw"]["unit"] == "documents"
