@@ -7,7 +7,7 @@ FIELDS = {
     "source": "Hello.", "source_language": "English", "target_language": "Catalan",
     "text": "Hello.", "language": "English", "labels": "health, sports",
 }  # fmt: skip
-OWN = {name: "text" if name.startswith("topic") else "source" for name in TEMPLATES}
+OWN = {name: "text" if "{text}" in one.text else "source" for name, one in TEMPLATES.items()}
 """The field that is the example's own text."""
 
 
