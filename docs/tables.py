@@ -19,6 +19,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
+import simulations
 import values
 
 from ksl_bench.leaderboard.direction_tables import direction_sections
@@ -182,14 +183,22 @@ KINDS: dict[str, Callable[..., Iterator[str]]] = {
     "gains": gains,
     "groups": groups,
     "verdicts": verdicts,
+    "coverage": simulations.coverage,
+    "families": simulations.families,
+    "summary": simulations.summary,
 }
 
 
 @cache
 def stored(name: str) -> Any:
-    """Return a stored board; one from before rows named their task is of translations."""
-    rows = json.loads((ROOT / f"docs/results/{name}.json").read_bytes())
-    return [{"task": "translation", **row} for row in rows]
+    """Return a stored board, or what a simulation measured.
+
+    Rows of a board from before rows named their task are of translations.
+    """
+    content = json.loads((ROOT / f"docs/results/{name}.json").read_bytes())
+    if isinstance(content, dict):
+        return content
+    return [{"task": "translation", **row} for row in content]
 
 
 def renewed(text: str) -> str:

@@ -16,6 +16,7 @@ PAGES = [
     if "<!-- table: " in one.read_text()
 ]
 """All pages with generated tables."""
+SCRIPTS = ("docs/tables.py", "docs/values.py", "docs/simulations.py")
 
 
 def test_the_tables_of_results_are_those_of_the_stored_boards():
@@ -26,7 +27,7 @@ def test_the_tables_of_results_are_those_of_the_stored_boards():
 @pytest.fixture
 def copy(tmp_path):
     """Return a copy of the pages and what writes them, whose stored boards may be changed."""
-    for name in (*PAGES, "docs/tables.py", "docs/values.py"):
+    for name in (*PAGES, *SCRIPTS):
         (tmp_path / name).parent.mkdir(exist_ok=True)
         (tmp_path / name).write_text((ROOT / name).read_text())
     (tmp_path / "docs/results").mkdir()
@@ -76,6 +77,17 @@ def test_a_stale_number_in_a_sentence_is_noticed(copy):
 
 def test_pages_with_tables_are_found():
     assert {"README.md", "docs/controls.md"} <= set(PAGES)
+
+
+def test_a_stale_simulation_is_noticed(copy):
+    stored = copy / "docs/results/coverage.json"
+    report = json.loads(stored.read_text())
+    report["coverage"][0]["paired"] = 91.2
+    stored.write_text(json.dumps(report))
+    done = check(copy, "--check")
+    assert (done.returncode, done.stdout.split(":")[0]) == (1, "docs/statistics.md")
+    check(copy)
+    assert "Ours covers 91.2 to" in (copy / "docs/statistics.md").read_text()
 
 
 @pytest.mark.parametrize("page", PAGES)
