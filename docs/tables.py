@@ -23,6 +23,7 @@ import simulations
 import values
 
 from ksl_bench.leaderboard.direction_tables import direction_sections
+from ksl_bench.leaderboard.steps import HEADS, StepLine, step_lines
 from ksl_bench.leaderboard.tables import Section, human_count, sections
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -151,6 +152,46 @@ def groups(rows: list[Row], rule: str, metric: str, *axes: str) -> Iterator[str]
     yield from _table(["baseline", "all", *(group for _, group in places)], lines)
 
 
+def steps(rows: list[Row]) -> Iterator[str]:
+    """Yield the matrix of a sequence: a line a step, the score on every task."""
+    lines = list(step_lines(rows))
+    head = ["baseline", "after", *lines[0].tasks]
+    yield from _table(
+        head, (line.cells("interval")[: len(head)] for line in lines if not _merged(line))
+    )
+
+
+def kept(rows: list[Row]) -> Iterator[str]:
+    """Yield what each baseline of a sequence keeps in the end, and every merge, with whole intervals."""
+    lines = [line for line in step_lines(rows) if line.row["sequence"].get("mean")]
+    measures = [name.replace("-\n", "").replace("\n", " ") for name in HEADS]
+    head = ["baseline", "parameters a task", *lines[0].tasks, *measures]
+    yield from _table(
+        head,
+        (
+            [
+                line.row["baseline"],
+                _count_a_task(line),
+                *(
+                    number.split(" ")[0]
+                    for number in line.cells("interval")[2 : 2 + len(line.tasks)]
+                ),
+                *line.cells("interval")[2 + len(line.tasks) :],
+            ]
+            for line in lines
+        ),
+    )
+
+
+def _merged(line: StepLine) -> bool:
+    return bool(line.row["sequence"]["merged"])
+
+
+def _count_a_task(line: StepLine) -> str:
+    trained = line.row["trainable_parameters"]
+    return human_count(trained / len(line.tasks) if _merged(line) else trained)
+
+
 def verdicts(rows: list[Row], condition: str, *questions: str) -> Iterator[str]:
     """Yield the verdicts on the rows of a condition, under the rule that they are bound to."""
     for row in rows:
@@ -182,6 +223,8 @@ KINDS: dict[str, Callable[..., Iterator[str]]] = {
     "heat": heat,
     "gains": gains,
     "groups": groups,
+    "steps": steps,
+    "kept": kept,
     "verdicts": verdicts,
     "coverage": simulations.coverage,
     "families": simulations.families,

@@ -1,8 +1,9 @@
-"""Verdicts on sequences: who forgets less than full fine-tuning, and who ends better."""
+"""Verdicts on sequences: who forgets less, and who ends better."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 
 from ksl_bench.config import VerdictSpec
 from ksl_bench.leaderboard.comparable import missing_seeds
@@ -19,6 +20,12 @@ from ksl_bench.significance.ranks import holm
 from ksl_bench.significance.resampling import System
 from ksl_bench.tasks.readings import WHERE
 
+QUESTIONS = {"forgetting": "forgetting", "mean": "sequence"}
+"""Measures that every baseline is compared in with full fine-tuning, and what the question is called."""
+
+ALIKE = ("method", "criterion", "k", "sparsity", "trainable_parameters")
+"""Fields in which two rows agree that differ only in what their tickets have in common."""
+
 Measured = Mapping[tuple[str, str], Mapping[str, System]]
 """By baseline and rule, then by measure."""
 
@@ -34,9 +41,9 @@ WORDS = {
 
 
 def judge_sequences(rows: Sequence[Row], measured: Measured, spec: VerdictSpec) -> list[Verdict]:
-    """Compare every baseline of a sequence, and every merge, with full fine-tuning in the same sequence.
+    """Compare baselines in one sequence: each with full fine-tuning, a disjoint ticket with one that is not.
 
-    Each measure is one family of tests, corrected for all its comparisons (Holm).
+    Each measure, and the disjoint tickets, are one family of tests, corrected for all its comparisons (Holm).
 
     Args:
         rows: Of the leaderboard.
@@ -51,35 +58,60 @@ def judge_sequences(rows: Sequence[Row], measured: Measured, spec: VerdictSpec) 
     full = next(
         (name for name, row in last.items() if row["method"] == "full" and not row["merge"]), None
     )
-    if full is None:
-        return []
+    against_full = [(name, full) for name in last if full is not None and name != full]
+    families = [(measure, question, against_full) for measure, question in QUESTIONS.items()]
+    families.append(("forgetting", "disjoint", list(_twins(last))))
     return [
         verdict
-        for measure in WORDS
-        for verdict in _family(measure, full, last, measured, spec.rule)
+        for measure, question, pairs in families
+        for verdict in _family(measure, question, pairs, last, measured, spec.rule)
     ]
+
+
+def _twins(last: Mapping[str, Row]) -> Iterator[tuple[str, str]]:
+    """Yield every row with disjoint tickets, with those that differ from it in that alone."""
+    for name, row in last.items():
+        if row["in_sequence"] != "disjoint" or row["merge"]:
+            continue
+        for other, twin in last.items():
+            same = all(row[field] == twin[field] for field in ALIKE)
+            if same and twin["in_sequence"] != "disjoint" and not twin["merge"]:
+                yield name, other
 
 
 def _family(
-    measure: str, full: str, last: Mapping[str, Row], measured: Measured, rule: str
+    measure: str,
+    question: str,
+    pairs: Sequence[tuple[str, str]],
+    last: Mapping[str, Row],
+    measured: Measured,
+    rule: str,
 ) -> Iterator[Verdict]:
-    reference = measured.get((full, rule), {}).get(measure)
-    others = [
-        name
-        for name in last
-        if name != full and measure in measured.get((name, rule), {}) and reference is not None
+    known = [
+        pair for pair in pairs if all(measure in measured.get((one, rule), {}) for one in pair)
     ]
-    if reference is None or not others:
-        return
-    gaps = differences([(measured[name, rule][measure], reference) for name in others])
+    gaps = differences(
+        [(measured[one, rule][measure], measured[other, rule][measure]) for one, other in known]
+    )
     levels = holm([one.guarded_p_value for one in gaps])
-    for name, gap, level in zip(others, gaps, levels, strict=True):
-        yield _verdict(measure, last[name], last[full], rule, gap, float(level))
+    for (one, other), gap, level in zip(known, gaps, levels, strict=True):
+        compared = Compared(measure, question, last[one], last[other], rule)
+        yield _verdict(compared, gap, float(level))
 
 
-def _verdict(
-    measure: str, row: Row, full: Row, rule: str, gap: Difference, level: float
-) -> Verdict:
+@dataclass(frozen=True, slots=True)
+class Compared:
+    """Two rows, and what of them is compared."""
+
+    measure: str
+    question: str
+    row: Row
+    other: Row
+    rule: str
+
+
+def _verdict(compared: Compared, gap: Difference, level: float) -> Verdict:
+    measure, row, full, rule = compared.measure, compared.row, compared.other, compared.rule
     lower, higher, neither = WORDS[measure]
     said, verdict, why = neither, "not_shown", ""
     missing = "; ".join(one for one in map(missing_seeds, (row, full)) if one)
@@ -99,7 +131,7 @@ def _verdict(
     )
     brief = f"{said} {full['baseline']} ({told_gap(gap)}{why})"
     return Verdict(
-        question="forgetting" if measure == "forgetting" else "sequence",
+        question=compared.question,
         condition=row["condition"],
         baseline=row["baseline"],
         against=(full["baseline"],),

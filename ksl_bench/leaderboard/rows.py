@@ -54,6 +54,7 @@ def make_row(
         "criterion": ticket.get("criterion"),
         "k": ticket.get("k"),
         "sparsity": ticket.get("sparsity"),
+        "in_sequence": ticket.get("in_sequence"),
         "search": recipe.get("search"),
         "ticket_sizes": [one.get("ticket_rows") for one in done] if picks_rows else None,
         "seeds": [run.seed for run in runs],

@@ -29,8 +29,8 @@ class Verdict:
     """One answer."""
 
     question: str
-    """replaces, controls, chance, termination, smallest, transfer, certificate, forgetting, sequence or
-    directions."""
+    """replaces, controls, chance, termination, smallest, transfer, certificate, forgetting, disjoint,
+    sequence or directions."""
     condition: str
     """That the rows were scored under."""
     baseline: str

@@ -130,6 +130,27 @@ def test_verdicts_say_who_forgets_less_and_are_corrected_over_all_comparisons(tm
     assert ("transfer", "keeps") not in said
 
 
+def test_a_disjoint_ticket_is_held_against_its_twin_alone(tmp_path):
+    made = Written(tmp_path, conditions={task: {} for task in TASKS[:2]}, sequence=TASKS[:2])
+    matrix = [[0.9, 0.3], [0.5, 0.9]]
+    for name, kind, k in (("a", "disjoint", 18), ("b", "shared", 18), ("c", "shared", 4)):
+        ticket = {"criterion": "ks", "k": k, "in_sequence": kind}
+        kept = 0.3 if kind == "disjoint" else 0.0
+        for step, (condition, line) in enumerate(zip(STEPS[:2], matrix, strict=True)):
+            for task, quality in zip(TASKS[:2], line, strict=True):
+                better = kept if step and task == "one" else 0.0
+                made.scored(
+                    name, [quality + better - 0.01 * seed for seed in SEEDS], ticket=ticket,
+                    method="partial_tuning", condition=condition, scored_under=task,
+                    trainable=128 * k,
+                )  # fmt: skip
+    board = read_board(made.done(), made.name)
+    said = [one for one in board.verdicts if one.question == "disjoint"]
+    assert [(one.baseline, one.against, one.verdict) for one in said] == [
+        ("a", ("b",), "forgets_less")
+    ]
+
+
 def test_one_seed_speaks_of_these_models_only_and_equal_rows_are_not_told_apart(tmp_path):
     board, _ = board_of(tmp_path, seeds=[0])
     text = next(one.text for one in board.verdicts if one.question == "forgetting")

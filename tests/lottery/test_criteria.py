@@ -44,8 +44,8 @@ def test_rows_of_another_ticket_are_passed_over(tuned):
     taken = order[:4]
     found = select(CRITERIA["ks"], replace(tuned, k=5), excluded=taken)
     assert found.token_ids == order[4:9]
-    below = select(CRITERIA["ks"], tuned, alpha=0.05).token_ids
-    found = select(CRITERIA["ks"], tuned, alpha=0.05, excluded=taken)
+    below = select(CRITERIA["ks"], tuned, alpha=0.5).token_ids
+    found = select(CRITERIA["ks"], tuned, alpha=0.5, excluded=taken)
     assert found.token_ids == [row for row in below if row not in taken]
     with pytest.raises(TicketError, match="k=5, but only 3 rows moved"):
         select(CRITERIA["ks"], replace(tuned, k=5), excluded=order[3:])
