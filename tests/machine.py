@@ -60,7 +60,7 @@ def running(command, **options):
         yield process
     finally:
         os.killpg(process.pid, 15)
-        process.wait(30)
+        process.wait(READY)
 
 
 def wait_for(ready):
