@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import atexit
-import functools
 import socket
 import subprocess
 import sys
@@ -59,17 +57,6 @@ def fault(name: str) -> Callable[[Callable[[Path, Board], Row]], Callable[[Path,
     return put
 
 
-@functools.cache
-def shared() -> dict[str, Any]:
-    """Start a cluster of three raylets for the faults that leave it whole; return where it is.
-
-    It ends with this process.
-    """
-    nodes = Nodes(port=PORT + 2)
-    atexit.register(nodes.__exit__)
-    return {"address": nodes.address, "environment": nodes.environment}
-
-
 def undisturbed() -> Board:
     """Return the leaderboard of a run to which nothing happens."""
     with tempfile.TemporaryDirectory() as folder:
@@ -112,10 +99,10 @@ def node(storage: Path, wanted: Board) -> Row:
 @fault("the driver is killed")
 def driver(storage: Path, wanted: Board) -> Row:
     with Eye(storage) as eye:
-        with Driver(storage, **shared()) as first:
+        with Driver(storage) as first:
             wait_for(lambda: in_a_step(storage))
             first.kill()
-        board = run(storage, **shared())
+        board = run(storage)
     return told("SIGKILL in a step; the same command again", eye, board, wanted)
 
 
@@ -146,7 +133,7 @@ def mlflow(storage: Path, wanted: Board) -> Row:
         port = free.getsockname()[1]
     uri = f"http://127.0.0.1:{port}"
     with Eye(storage) as eye:
-        board = run(storage, f"tracking.uri={uri}", **shared())
+        board = run(storage, f"tracking.uri={uri}")
     server = subprocess.Popen(
         [
             *(sys.executable, "-m", "mlflow", "server", "--port", str(port), "--workers", "1"),
@@ -189,7 +176,7 @@ def disk(storage: Path, wanted: Board) -> Row:
     with small_disk(mebibytes=96) as place:
         there = place / "results"
         with Eye(there) as eye:
-            with Driver(there, **shared()) as first:
+            with Driver(there) as first:
                 wait_for(lambda: in_a_step(there))
                 filler = place / "filler"
                 fill(filler)
@@ -197,7 +184,7 @@ def disk(storage: Path, wanted: Board) -> Row:
                 assert first.process.returncode == 1, first.errors()[-2000:]
                 assert "No space left" in first.errors(), first.errors()[-2000:]
             filler.unlink()
-            board = run(there, **shared())
+            board = run(there)
         return told(
             "filled while checkpoints are written; then space, and the same command",
             eye,
@@ -220,7 +207,7 @@ def fill(path: Path) -> None:
 @fault("a checkpoint is broken")
 def checkpoint(storage: Path, wanted: Board) -> Row:
     with Eye(storage) as eye:
-        with Driver(storage, **shared()) as first:
+        with Driver(storage) as first:
             wait_for(lambda: in_a_step(storage))
             first.kill()
         parts = [one for one in storage.glob("states/*/checkpoints/*/*") if one.is_file()]
@@ -228,7 +215,7 @@ def checkpoint(storage: Path, wanted: Board) -> Row:
         for number, part in enumerate(sorted(parts)):
             flip(part) if number % 2 else cut(part)
         assert parts
-        board = run(storage, **shared())
+        board = run(storage)
     aside = len(list(storage.glob("states/*/checkpoints/*.corrupt-*")))
     when = f"the driver killed, every file of {len(parts)} truncated or with a flipped bit"
     return told(when, eye, board, wanted, f"{aside} set aside")
@@ -237,7 +224,7 @@ def checkpoint(storage: Path, wanted: Board) -> Row:
 @fault("a result is broken")
 def result(storage: Path, wanted: Board) -> Row:
     with Eye(storage) as eye:
-        run(storage, **shared())
+        run(storage)
         kinds = (
             "evaluations/*/result.json",
             "evaluations/*/outputs.jsonl",
@@ -249,7 +236,7 @@ def result(storage: Path, wanted: Board) -> Row:
             flip(path)
         cut(whole[-1])
         eye.broken = {record_of(path, storage) for path in whole}
-        board = run(storage, **shared())
+        board = run(storage)
     when = "a bit flipped in a record, in outputs and in a ticket, a record cut short"
     return told(when, eye, board, wanted)
 
@@ -278,8 +265,7 @@ def cut(path: Path) -> None:
 
 @fault("two drivers at once")
 def two(storage: Path, wanted: Board) -> Row:
-    where = shared()
-    with Eye(storage) as eye, Driver(storage, **where) as one, Driver(storage, **where) as other:
+    with Eye(storage) as eye, Driver(storage) as one, Driver(storage) as other:
         boards = [one.board(), other.board()]
     same = boards[0] == boards[1] == wanted
     return Row(
@@ -291,7 +277,7 @@ def two(storage: Path, wanted: Board) -> Row:
 def memory(storage: Path, wanted: Board) -> Row:
     huge = "baselines.lora.lora_rank=1000000000"
     with Eye(storage) as eye:
-        board = run(storage, huge, code=1, **shared())
+        board = run(storage, huge, code=1)
     return without("lora", "out_of_memory", eye, board, wanted, "one adapter of 10^9 ranks")
 
 
@@ -299,8 +285,8 @@ def memory(storage: Path, wanted: Board) -> Row:
 def nan(storage: Path, wanted: Board) -> Row:
     with Eye(storage) as eye:
         change = "baselines.lora.train.learning_rate=1e30"
-        board = run(storage, change, code=1, **shared())
-        with Driver(storage, change, **shared()) as again:
+        board = run(storage, change, code=1)
+        with Driver(storage, change) as again:
             assert again.board(code=1) == board
             assert "1 ended otherwise than finished; --retry makes them anew" in again.errors()
     return without("lora", "diverged", eye, board, wanted, "one learning rate of 1e30")
