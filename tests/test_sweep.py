@@ -88,8 +88,9 @@ def test_a_grid_is_scored_on_dev_failed_trials_stay_and_a_second_call_makes_noth
     before = {path: path.stat().st_mtime_ns for path in store.rglob("*.json")}
     code, again = run(tmp_path, {"baselines": GRID})
     assert again["trials"] == found["trials"]
-    kept = {path: path.stat().st_mtime_ns for path in before if "suites" not in path.parts}
-    assert kept == {path: before[path] for path in kept}
+    # The plan, and the leaderboard's run in MLflow, are brought up to date in place.
+    artifacts = [path for path in before if not {"suites", "mlartifacts"} & set(path.parts)]
+    assert all(path.stat().st_mtime_ns == before[path] for path in artifacts)
 
 
 @pytest.mark.slow
