@@ -65,7 +65,6 @@ def show(browser, server):
     context.close()
 
 
-@pytest.mark.xfail(strict=False, reason="not seen on a machine at rest yet")
 def test_the_table_of_runs_is_sorted_by_the_first_line(show, runs):
     experiment, found = runs
     order = (
@@ -84,7 +83,6 @@ def test_the_table_of_runs_is_sorted_by_the_first_line(show, runs):
     assert shown[-1][1] == "leaderboard"
 
 
-@pytest.mark.xfail(strict=False, reason="not seen on a machine at rest yet")
 def test_three_runs_stand_side_by_side(show, runs):
     experiment, found = runs
     three = found[:3]
@@ -101,7 +99,6 @@ def test_three_runs_stand_side_by_side(show, runs):
         assert name in text
 
 
-@pytest.mark.xfail(strict=False, reason="not seen on a machine at rest yet")
 def test_the_run_of_the_leaderboard_shows_verdicts_and_table(show, runs, store):
     experiment, found = runs
     board = next(one for one in found if one.data.tags["kind"] == "leaderboard")
