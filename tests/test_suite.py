@@ -267,3 +267,11 @@ def test_a_scope_takes_its_source_from_full_tuning_or_from_tuning_of_that_scope(
     source = "baselines.ks_partial_k18.ticket.from=full"
     pattern = "baselines.ks_partial_k18.ticket.scope='*.mlp.up_proj'"
     assert load_suite("quickstart", [listed, source, pattern]).baselines[2].ticket.source == "full"
+
+
+@pytest.mark.parametrize("suite", ["classification", "detection"])
+def test_a_probe_of_positions_is_refused_where_labels_are_scored(suite):
+    content = read_yaml(find_file("suite", suite))
+    listed = ["baselines=[embedding, ks_partial_k18, ks_k18_only_source]"]
+    with pytest.raises(ConfigError, match="works where text is generated, not where labels are"):
+        build_suite(content, parse_set(listed))

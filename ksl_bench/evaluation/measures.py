@@ -71,8 +71,7 @@ class TextMeasure:
         """Return sacrebleu's own score; of several languages that of their summed counts."""
         spoken = dict.fromkeys(answers.languages)
         if len(spoken) > 1:
-            everything = np.ones((1, len(answers.references)))
-            return float(self.scores(everything, self.statistics(answers, rule))[0])
+            return _of_each_once(self, answers, rule)
         return score_corpus(
             self.metric, answers.hypotheses[rule], answers.references, language=next(iter(spoken))
         ).value
@@ -120,8 +119,7 @@ class LabelMeasure:
 
     def value(self, answers: Answers, rule: str) -> float:
         """Return the score of all examples."""
-        everything = np.ones((1, len(answers.references)))
-        return float(self.scores(everything, self.statistics(answers, rule))[0])
+        return _of_each_once(self, answers, rule)
 
     def signature(self, answers: Answers, rule: str) -> str:
         """Return how the metric is computed."""
@@ -153,8 +151,7 @@ class LanguageMeasure:
 
     def value(self, answers: Answers, rule: str) -> float:
         """Return the per cent of all examples."""
-        everything = np.ones((1, len(answers.references)))
-        return float(self.scores(everything, self.statistics(answers, rule))[0])
+        return _of_each_once(self, answers, rule)
 
     def signature(self, answers: Answers, rule: str) -> str:
         """Return how the metric is computed."""
@@ -182,12 +179,17 @@ class AreaMeasure:
 
     def value(self, answers: Answers, rule: str) -> float:
         """Return the area over all texts; NaN where a class is missing."""
-        everything = np.ones((1, len(answers.references)))
-        return float(self.scores(everything, self.statistics(answers, rule))[0])
+        return _of_each_once(self, answers, rule)
 
     def signature(self, answers: Answers, rule: str) -> str:
         """Return how the area is computed."""
         return f"auc|positive:{self.positive}|ties:half|version:1"
+
+
+def _of_each_once(measure: Measure, answers: Answers, rule: str) -> float:
+    """Return the score of the draw that has every example once."""
+    everything = np.ones((1, len(answers.references)))
+    return float(measure.scores(everything, measure.statistics(answers, rule))[0])
 
 
 def build_measure(metric: str, labels: Sequence[str], identify: Identify | None = None) -> Measure:

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 from ksl_bench.leaderboard.gains import Row, headline, shown_rules
-from ksl_bench.leaderboard.numbers import Show
+from ksl_bench.leaderboard.numbers import Show, shown
 from ksl_bench.leaderboard.tables import Line, Section
 from ksl_bench.leaderboard.verdicts import unit
 from ksl_bench.tasks.readings import LANGUAGE_METRICS, WHERE
@@ -28,10 +28,8 @@ class Content:
     """What one table tells of every bucket."""
 
     title: str
-    whole: Callable[[Row], Row | None]
-    """Of a row, over all directions."""
-    part: Callable[[Row], Row | None]
-    """Of a bucket."""
+    number: Callable[[Row], Row | None]
+    """Of a row, over all directions, or of a bucket, which holds its numbers as a row does."""
     signed: bool = False
 
 
@@ -44,19 +42,15 @@ class BucketLine(Line):
     def numbers(self) -> list[Row | None]:
         """Return what stands in the line: over all directions, then of every bucket."""
         buckets = self.row["directions"]["buckets"]
-        return [self.content.whole(self.row), *map(self.content.part, buckets.values())]
+        return [self.content.number(one) for one in (self.row, *buckets.values())]
 
     def cells(self, show: Show) -> list[str]:
         """Return the line as text."""
-        return [self.row["baseline"], *(self._text(one, show) for one in self.numbers())]
-
-    def _text(self, number: Row | None, show: Show) -> str:
-        if number is None:
-            return ""
-        value = format(number["value"], "+.1f" if self.content.signed else ".1f")
-        if show == "interval":
-            return f"{value} [{number['low']:.1f}, {number['high']:.1f}]"
-        return f"{value}±{(number['high'] - number['low']) / 2:.1f}"
+        numbers = [
+            "" if one is None else shown(one, show, signed=self.content.signed)
+            for one in self.numbers()
+        ]
+        return [self.row["baseline"], *numbers]
 
 
 def direction_sections(rows: Sequence[Row]) -> Iterator[Section]:
@@ -81,19 +75,17 @@ def direction_sections(rows: Sequence[Row]) -> Iterator[Section]:
 def contents(row: Row) -> Iterator[Content]:
     """Yield what there is to tell: scores and gains of the content, then the language of the hypotheses."""
     rule, metric = shown_rules(row)[1], headline(row)
-    yield Content(f"mean {unit(row)} {WHERE[rule]}", *_of("scores", rule, metric))
+    yield Content(f"mean {unit(row)} {WHERE[rule]}", _of("scores", rule, metric))
     gain = f"mean gain in {unit(row)} {WHERE[rule]}"
-    yield Content(gain, *_of("gains", rule, metric), signed=True)
+    yield Content(gain, _of("gains", rule, metric), signed=True)
     for name in LANGUAGE_METRICS:
         if name in row["scores"][rule]:
-            yield Content(f"{WORDS[name]}, {WHERE[rule]}", *_of("scores", rule, name))
+            yield Content(f"{WORDS[name]}, {WHERE[rule]}", _of("scores", rule, name))
 
 
-def _of(
-    field: str, rule: str, metric: str
-) -> tuple[Callable[[Row], Row | None], Callable[[Row], Row | None]]:
+def _of(field: str, rule: str, metric: str) -> Callable[[Row], Row | None]:
     def number(holder: Row) -> Row | None:
         found: Row | None = (holder[field] or {}).get(rule, {}).get(metric)
         return found
 
-    return number, number
+    return number

@@ -104,10 +104,7 @@ def _check_probe(suite: Suite, baseline: Baseline) -> list[str]:
         return []
     if baseline.method != "partial_tuning" or ticket is None:
         return [f"probe.of: {probe.of!r} is {baseline.method}; only partial_tuning can be probed"]
-    if probe.active_in != "everywhere" and READINGS[suite.task.name].content in (
-        "likelihood",
-        "calibrated",
-    ):
+    if probe.active_in != "everywhere" and build_task(suite.task).labels:
         return ["probe.active_in: works where text is generated, not where labels are scored"]
     if probe.active_in != "everywhere" and ticket.scope != "input_embedding":
         return [f"probe.active_in: works on the input embedding, {probe.of!r} tunes {ticket.scope}"]

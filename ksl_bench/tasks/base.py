@@ -11,6 +11,7 @@ from typing import Any, ClassVar, Protocol
 
 from ksl_bench.config import Split
 from ksl_bench.data.prompts import Template
+from ksl_bench.tasks.language_id import Identify
 
 ALL_GROUPS = "*"
 """An example of this group of an axis counts in every group of the axis."""
@@ -107,6 +108,10 @@ class Task(Protocol):
 
     def segments(self, example: Example) -> tuple[str, ...]:
         """Return the texts of an example that must not be tuned on where they are scored."""
+        ...
+
+    def identifier(self, split: Split) -> Identify | None:
+        """Return what tells the language of a hypothesis, None where no metric of the task asks for it."""
         ...
 
     def diagnostics(self, outputs: Sequence[Output], references: Sequence[str]) -> dict[str, Any]:

@@ -14,6 +14,7 @@ from ksl_bench.data.labelled import LabelledCorpus, read_labelled
 from ksl_bench.data.languages import language_name
 from ksl_bench.data.prompts import Template, template
 from ksl_bench.tasks.base import Example, Examples, Output
+from ksl_bench.tasks.language_id import Identify
 from ksl_bench.tasks.translation import first_line, raw
 
 FIELDS = frozenset({"text", "language", "labels"})
@@ -101,6 +102,10 @@ class Classification:
             seed=spec.sample_seed,
             columns=spec.columns,
         )
+
+    def identifier(self, split: Split) -> Identify | None:
+        """Return None: no metric of the task asks for languages."""
+        return None
 
     def diagnostics(self, outputs: Sequence[Output], references: Sequence[str]) -> dict[str, Any]:
         """Return the EOS rate, and by rule the share of outputs that name a label, all in [0, 1]."""

@@ -142,6 +142,10 @@ class Detection:
                 "which must not be scored"
             )
 
+    def identifier(self, split: Split) -> Identify | None:
+        """Return None: no metric of the task asks for languages."""
+        return None
+
     def diagnostics(self, outputs: Sequence[Output], references: Sequence[str]) -> dict[str, Any]:
         """Return by rule the share of texts that are called machine, in [0, 1]."""
         return {

@@ -15,6 +15,7 @@ from ksl_bench.data.corpus import read_corpus
 from ksl_bench.data.languages import language_name
 from ksl_bench.data.prompts import Template, template
 from ksl_bench.tasks.base import Example, Examples, Output
+from ksl_bench.tasks.language_id import Identify
 
 FIELDS = frozenset({"source", "source_language", "target_language"})
 
@@ -122,6 +123,10 @@ class Translation:
     def segments(self, example: Example) -> tuple[str, ...]:
         """Return source and target."""
         return example.fields[self.sentence], example.response
+
+    def identifier(self, split: Split) -> Identify | None:
+        """Return None: no metric of the task asks for languages."""
+        return None
 
     def diagnostics(self, outputs: Sequence[Output], references: Sequence[str]) -> dict[str, Any]:
         """Return the EOS rate in [0, 1], and by rule the length of hypotheses over references."""

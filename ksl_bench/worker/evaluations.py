@@ -21,7 +21,6 @@ from ksl_bench.methods.base import load_state, parameter_counts
 from ksl_bench.plan import Work
 from ksl_bench.tasks import build_task
 from ksl_bench.tasks.base import Examples, Output, Task
-from ksl_bench.tasks.directions import Directions
 from ksl_bench.tasks.encoding import encode_choices
 from ksl_bench.worker.bills import Generated, bill_of, record_of
 from ksl_bench.worker.merging import merged_model, trained_by
@@ -79,7 +78,7 @@ def write_evaluation(
     evaluate, examples = warm.setting.evaluate, read.examples
     drawn = draw_sentences([one.document for one in examples.items], evaluate.bootstrap_samples)
     labels = [label for label, _ in task.labels]
-    identify = task.identifier(evaluate.split) if isinstance(task, Directions) else None
+    identify = task.identifier(evaluate.split)
     measures = {metric: build_measure(metric, labels, identify) for metric in evaluate.metrics}
     scored = score_answers(read.answers, measures, drawn=drawn, macro_axis=task.macro_axis)
     state = record_of(warm, "state", work.state_key)
