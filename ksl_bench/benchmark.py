@@ -40,7 +40,8 @@ IDLE_SECONDS = 0.1
 class Event:
     """Something that happened in a pool."""
 
-    kind: Literal["started", "progress", "done"]
+    kind: Literal["started", "progress", "done", "reopened"]
+    """Reopened: found broken when its content was wanted, set aside, and to be made again."""
     key: str
     progress: dict[str, Any] = field(default_factory=dict)
     """Of a piece of work under way: step, total, perhaps loss."""
@@ -123,7 +124,7 @@ class Tally:
     """What became of a plan's artifacts."""
 
     reused: int = 0
-    """Finished before this run, or by another driver meanwhile."""
+    """Found finished, before this run or made by another driver meanwhile."""
     made: int = 0
     failed: dict[str, Outcome] = field(default_factory=dict)
     """By key: ended otherwise than finished, now or before."""
@@ -158,6 +159,7 @@ class Execution:
         self._queue = _Queue(self._open, self._finished)
         self._elsewhere = Elsewhere(store.leases)
         self._handed_over: dict[str, bool] = {}
+        self._sent_back: set[str] = set()
 
     def _look_up(self, key: str) -> None:
         """Sort an artifact in; of what is not finished, the sources too."""
@@ -201,8 +203,8 @@ class Execution:
             while self._open:
                 if self._handed_over:
                     for event in pool.events():
-                        self._take_in(event)
-                        on_event(event)
+                        for told in self._take_in(event):
+                            on_event(told)
                 else:
                     time.sleep(IDLE_SECONDS)
                 self._hand_over(pool, on_event)
@@ -224,7 +226,7 @@ class Execution:
         self._elsewhere.tell()
 
     def _offer(self, key: str, pool: Pool, on_event: Callable[[Event], None]) -> None:
-        if key not in self._open:  # blocked meanwhile
+        if key not in self._open or key in self._handed_over:  # blocked or offered meanwhile
             self._elsewhere.forget(key)
             return
         if self._elsewhere.keeps(key):
@@ -246,19 +248,42 @@ class Execution:
             return None
         return Outcome(work.key, record["status"], record["reason"])
 
-    def _take_in(self, event: Event) -> None:
-        """Note what an event says of work that was handed over."""
+    def _take_in(self, event: Event) -> list[Event]:
+        """Note what an event says of work that was handed over; return what is to be told."""
         if event.key not in self._handed_over:
-            return
+            return [event]
         if event.outcome is None:
             self._handed_over[event.key] = True
-            return
+            return [event]
         work, outcome = self._open[event.key], event.outcome
         if outcome.status == "finished":
             self.tally.made += 1
         else:
+            if outcome.status == "failed" and (gone := self._gone_sources(work)):
+                return [Event("reopened", key) for key in self._send_back(work, gone)]
             self.store.fail(work.kind, work.key, outcome.status, outcome.reason)
         self._settle(outcome)
+        return [event]
+
+    def _gone_sources(self, work: Work) -> list[str]:
+        """Return the sources that were set aside when a piece of work read them; none the second time."""
+        if work.key in self._sent_back:
+            return []
+        return [need for kind, need in work.needs if not self.store.is_finished(kind, need)]
+
+    def _send_back(self, work: Work, gone: Iterable[str]) -> list[str]:
+        """Let a piece of work wait until its sources are made again; return what is open in addition."""
+        self._sent_back.add(work.key)
+        del self._handed_over[work.key]
+        self.store.leases.give_back(work.key)
+        before = set(self._open)
+        for need in gone:
+            self._finished.discard(need)
+            self._look_up(need)
+        self._block()
+        reopened = {key: one for key, one in self._open.items() if key not in before}
+        self._queue.add({work.key: work, **reopened})
+        return list(reopened)
 
     def _settle(self, outcome: Outcome) -> None:
         """Take an artifact off the list, whoever made it, and let go of it."""
@@ -267,7 +292,7 @@ class Execution:
         del self._handed_over[key]
         if outcome.status == "finished":
             self._finished.add(key)
-            self._queue.finished(key, self._finished)
+            self._queue.finished(key)
         else:
             self.tally.failed[key] = outcome
             self._block()
@@ -289,16 +314,30 @@ class _Queue:
     """Works whose sources are finished; what many wait for comes first."""
 
     def __init__(self, works: Mapping[str, Work], finished: Container[str]) -> None:
-        self._works = dict(works)
-        self._users: dict[str, list[str]] = {}
-        for key, work in works.items():
-            for _, need in work.needs:
-                self._users.setdefault(need, []).append(key)
+        """Take works.
+
+        Args:
+            works: By key.
+            finished: What is finished, as it grows; and shrinks, where something is found broken.
+        """
+        self._finished = finished
+        self._works: dict[str, Work] = {}
+        self._users: dict[str, dict[str, None]] = {}
         self._weights: dict[str, int] = {}
-        self._order = {key: number for number, key in enumerate(works)}
+        self._order: dict[str, int] = {}
         self._heap: list[tuple[int, int, str]] = []
+        self.add(works)
+
+    def add(self, works: Mapping[str, Work]) -> None:
+        """Take works, or take them once more."""
+        self._works.update(works)
+        self._weights.clear()
+        for key, work in works.items():
+            self._order.setdefault(key, len(self._order))
+            for _, need in work.needs:
+                self._users.setdefault(need, {})[key] = None
         for key in works:
-            self._add_if_ready(key, finished)
+            self._push_if_ready(key)
 
     def _weight(self, key: str) -> int:
         """Return how many wait for an artifact, once for each way they hang on it."""
@@ -307,15 +346,22 @@ class _Queue:
             self._weights[key] = sum(1 + self._weight(user) for user in users)
         return self._weights[key]
 
-    def _add_if_ready(self, key: str, finished: Container[str]) -> None:
-        if all(need in finished for _, need in self._works[key].needs):
+    def _is_ready(self, key: str) -> bool:
+        return all(need in self._finished for _, need in self._works[key].needs)
+
+    def _push_if_ready(self, key: str) -> None:
+        if self._is_ready(key):
             heapq.heappush(self._heap, (-self._weight(key), self._order[key], key))
 
-    def finished(self, key: str, finished: Container[str]) -> None:
+    def finished(self, key: str) -> None:
         """Add what waited for an artifact alone."""
         for user in self._users.get(key, ()):
-            self._add_if_ready(user, finished)
+            self._push_if_ready(user)
 
     def pop(self) -> str | None:
         """Return the next key, None if nothing is ready."""
-        return heapq.heappop(self._heap)[2] if self._heap else None
+        while self._heap:
+            key = heapq.heappop(self._heap)[2]
+            if self._is_ready(key):  # else a source was found broken; it comes again with that
+                return key
+        return None

@@ -78,6 +78,8 @@ class RunDisplay:
                 total=event.progress["total"],
                 note="" if loss is None else f"loss {loss:.3f}",
             )
+        elif event.kind == "reopened":
+            self._reopen(event.key)
         elif event.outcome is not None:
             self._finish(event)
 
@@ -85,6 +87,12 @@ class RunDisplay:
         task = self._tasks.pop(key, None)
         if task is not None:
             self._progress.remove_task(task)
+
+    def _reopen(self, key: str) -> None:
+        """Show that an artifact is to be made again, and wait for one more."""
+        self._pending += 1
+        self._progress.update(self._all, total=self._pending)
+        self._console.print(f"{self._name(key)}: was broken and set aside, is made again")
 
     def _finish(self, event: Event) -> None:
         assert event.outcome is not None

@@ -137,6 +137,8 @@ class Trials:
         for name, scored in everything.items():
             owner = next(one for one in self.space.spec.baselines if _is_of(name, one))
             by_baseline.setdefault(owner, []).append(scored)
+        for scores in by_baseline.values():  # trials end in any order; of equal scores the first name wins
+            scores.sort(key=lambda one: (one.name, one.steps))
         return {
             "space": self.space.spec.model_dump(mode="json"),
             "ended": self.ended,
@@ -152,7 +154,7 @@ class Trials:
                     "rung": trials[one.name].steps,
                 }
                 for owner in self.space.spec.baselines
-                for one in sorted(by_baseline.get(owner, []), key=lambda one: (one.name, one.steps))
+                for one in by_baseline.get(owner, [])
             ],
             "budgets": {owner: self._spent(scores) for owner, scores in by_baseline.items()},
             "winners": {

@@ -1,6 +1,7 @@
 """The scheduler, with a pool that makes nothing: order, failures, what is retried and what is kept."""
 
 from collections import deque
+from pathlib import Path
 
 import pytest
 
@@ -9,6 +10,7 @@ from ksl_bench.config import ModelSpec
 from ksl_bench.models import find_model
 from ksl_bench.plan import make_plan
 from ksl_bench.store import Store
+from ksl_bench.store.layout import record_path
 from ksl_bench.suite import load_suite
 from ksl_bench.worker import Outcome
 
@@ -117,3 +119,59 @@ def test_a_state_that_was_cleaned_away_is_not_made_again_for_finished_rows(plan,
             (tmp_path / "store" / "states" / key / "state.json").unlink()
     _, made = run(plan, store)
     assert made == []
+
+
+class BreakingPool(PaperPool):
+    """Finds a source broken whenever the evaluation of one baseline reads it, so many times."""
+
+    def __init__(self, store, baseline, times):
+        super().__init__(store)
+        self.baseline, self.times = baseline, times
+
+    def events(self):
+        work = self.queue[0]
+        if (work.kind, work.baseline.name) != ("evaluation", self.baseline) or not self.times:
+            yield from super().events()
+            return
+        self.times -= 1
+        self.made.append(self.queue.popleft().key)
+        for kind, key in work.needs:
+            (Path(self.store.root) / record_path(kind, key)).unlink()
+        yield Event("done", work.key, outcome=Outcome(work.key, "failed", "was set aside"))
+
+
+def run_breaking(plan, store, times):
+    pool, told = BreakingPool(store, "ks_partial_k18", times), []
+    return Execution(plan, store).run(pool, told.append), pool.made, told
+
+
+def test_a_source_that_is_found_broken_is_made_again_and_then_what_wanted_it(plan, store):
+    tally, made, told = run_breaking(plan, store, times=1)
+    twice = {key: plan.works[key] for key in made if made.count(key) == 2}
+    (evaluation,) = [key for key, work in twice.items() if work.kind == "evaluation"]
+    needs = {key for _, key in plan.works[evaluation].needs}
+    assert twice.keys() == {evaluation, *needs}
+    assert tally.complete
+    assert tally.made == len(plan.works) + len(needs)
+    assert {event.key for event in told if event.kind == "reopened"} == needs
+    assert [event.outcome.status for event in told if event.key == evaluation] == ["finished"]
+
+
+def test_a_finished_source_of_an_earlier_run_is_made_again_with_its_own_sources(plan, store):
+    run(plan, store)
+    (key,) = [
+        key for key, work in plan.works.items()
+        if (work.kind, work.baseline.name) == ("evaluation", "ks_partial_k18")
+    ]  # fmt: skip
+    (Path(store.root) / record_path("evaluation", key)).unlink()
+    tally, made, _ = run_breaking(plan, store, times=1)
+    assert tally.complete
+    needs = [need for _, need in plan.works[key].needs]
+    assert sorted(made) == sorted([key, *needs, key])
+
+
+def test_a_source_that_breaks_twice_under_the_same_work_fails_it(plan, store):
+    tally, made, _ = run_breaking(plan, store, times=2)
+    ((key, outcome),) = tally.failed.items()
+    assert (made.count(key), outcome.reason) == (2, "was set aside")
+    assert store.record("evaluation", key)["status"] == "failed"

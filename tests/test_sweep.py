@@ -122,7 +122,6 @@ def test_a_killed_sweep_left_its_plan_and_goes_on_where_it_was(tmp_path):
 
 
 @pytest.mark.slow
-@pytest.mark.xfail(strict=False, reason="not seen on a machine at rest yet")
 def test_asha_gives_the_worse_choices_up_early(tmp_path):
     content = {
         "seeds": [0],
@@ -140,7 +139,6 @@ def test_asha_gives_the_worse_choices_up_early(tmp_path):
 
 
 @pytest.mark.slow
-@pytest.mark.xfail(strict=False, reason="not seen on a machine at rest yet")
 def test_optuna_proposes_as_many_choices_as_it_may(tmp_path):
     content = {
         "seeds": [0],

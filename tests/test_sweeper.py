@@ -74,3 +74,16 @@ def test_a_plan_under_way_is_no_past_plan(store):
         trials.run(trial, pool=None)
         store.write_plan("learning_rate", trials.record())
     assert len(store.past_plans("learning_rate")) == 1
+
+
+def test_of_equal_scores_the_first_name_wins_in_whatever_order_trials_end(tmp_path):
+    winners = set()
+    for rates in ([0.02, 0.03], [0.03, 0.02]):
+        trials = trials_of(Store(str(tmp_path)))
+        for rate in rates:
+            trial = Trial("lora", {"train.learning_rate": rate}, 4)
+            for key, work in trials.plan(trial).works.items():
+                put(trials.store, work.kind, key, score=1.0)
+            trials.run(trial, pool=None)
+        winners.add(trials.found()["winners"]["lora"])
+    assert winners == {"lora.learning_rate-0.02.steps-4"}

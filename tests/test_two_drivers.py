@@ -15,7 +15,7 @@ DRIVER = """
 import json, sys
 from ksl_bench.benchmark import Execution, InProcessPool
 from ksl_bench.cli.common import quiet_models
-from ksl_bench.leaderboard import as_json, read_leaderboard
+from ksl_bench.leaderboard import as_json, read_board
 from ksl_bench.models import find_model
 from ksl_bench.plan import make_plan
 from ksl_bench.store import Store
@@ -26,7 +26,7 @@ store, suite = Store(sys.argv[1]), load_suite("quickstart", sys.argv[2:])
 plan = make_plan(suite, find_model(suite.model))
 store.write_plan(suite.name, plan.record())
 tally = Execution(plan, store).run(InProcessPool(plan, store))
-board = json.loads(as_json(read_leaderboard(store, suite.name)))
+board = json.loads(as_json(read_board(store, suite.name)))
 print(json.dumps({"made": tally.made, "of": len(plan.works), "complete": tally.complete, "board": board}))
 """
 SETTINGS = [

@@ -112,7 +112,8 @@ class Jobs:
                 if time.monotonic() >= until:
                     raise ClusterError(
                         f"--address: {self.address} answers, but no node of it has had a job agent for "
-                        f"{AGENT_SECONDS:.0f} s: is `ray status` healthy there, with ray[default] installed?"
+                        f"{AGENT_SECONDS:.0f} s: is `ray status` healthy there, with ray[default] installed, "
+                        "and no other Ray of its machine on the agent's port (--dashboard-agent-listen-port)?"
                     ) from None
             time.sleep(2 * POLL_SECONDS)
 

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import atexit
+import functools
+import json
 import socket
 import subprocess
 import sys
@@ -57,6 +60,17 @@ def fault(name: str) -> Callable[[Callable[[Path, Board], Row]], Callable[[Path,
     return put
 
 
+@functools.cache
+def shared() -> dict[str, Any]:
+    """Start a cluster of three raylets for the faults that leave it whole; return where it is.
+
+    It ends with this process.
+    """
+    nodes = Nodes(port=PORT + 2)
+    atexit.register(nodes.__exit__)
+    return {"address": nodes.address, "environment": nodes.environment}
+
+
 def undisturbed() -> Board:
     """Return the leaderboard of a run to which nothing happens."""
     with tempfile.TemporaryDirectory() as folder:
@@ -99,10 +113,10 @@ def node(storage: Path, wanted: Board) -> Row:
 @fault("the driver is killed")
 def driver(storage: Path, wanted: Board) -> Row:
     with Eye(storage) as eye:
-        with Driver(storage) as first:
+        with Driver(storage, **shared()) as first:
             wait_for(lambda: in_a_step(storage))
             first.kill()
-        board = run(storage)
+        board = run(storage, **shared())
     return told("SIGKILL in a step; the same command again", eye, board, wanted)
 
 
@@ -133,7 +147,7 @@ def mlflow(storage: Path, wanted: Board) -> Row:
         port = free.getsockname()[1]
     uri = f"http://127.0.0.1:{port}"
     with Eye(storage) as eye:
-        board = run(storage, f"tracking.uri={uri}")
+        board = run(storage, f"tracking.uri={uri}", **shared())
     server = subprocess.Popen(
         [
             *(sys.executable, "-m", "mlflow", "server", "--port", str(port), "--workers", "1"),
@@ -176,7 +190,7 @@ def disk(storage: Path, wanted: Board) -> Row:
     with small_disk(mebibytes=96) as place:
         there = place / "results"
         with Eye(there) as eye:
-            with Driver(there) as first:
+            with Driver(there, **shared()) as first:
                 wait_for(lambda: in_a_step(there))
                 filler = place / "filler"
                 fill(filler)
@@ -184,7 +198,7 @@ def disk(storage: Path, wanted: Board) -> Row:
                 assert first.process.returncode == 1, first.errors()[-2000:]
                 assert "No space left" in first.errors(), first.errors()[-2000:]
             filler.unlink()
-            board = run(there)
+            board = run(there, **shared())
         return told(
             "filled while checkpoints are written; then space, and the same command",
             eye,
@@ -207,7 +221,7 @@ def fill(path: Path) -> None:
 @fault("a checkpoint is broken")
 def checkpoint(storage: Path, wanted: Board) -> Row:
     with Eye(storage) as eye:
-        with Driver(storage) as first:
+        with Driver(storage, **shared()) as first:
             wait_for(lambda: in_a_step(storage))
             first.kill()
         parts = [one for one in storage.glob("states/*/checkpoints/*/*") if one.is_file()]
@@ -215,7 +229,7 @@ def checkpoint(storage: Path, wanted: Board) -> Row:
         for number, part in enumerate(sorted(parts)):
             flip(part) if number % 2 else cut(part)
         assert parts
-        board = run(storage)
+        board = run(storage, **shared())
     aside = len(list(storage.glob("states/*/checkpoints/*.corrupt-*")))
     when = f"the driver killed, every file of {len(parts)} truncated or with a flipped bit"
     return told(when, eye, board, wanted, f"{aside} set aside")
@@ -224,30 +238,38 @@ def checkpoint(storage: Path, wanted: Board) -> Row:
 @fault("a result is broken")
 def result(storage: Path, wanted: Board) -> Row:
     with Eye(storage) as eye:
-        run(storage)
-        kinds = (
-            "evaluations/*/result.json",
-            "evaluations/*/outputs.jsonl",
-            "tickets/*.safetensors",
-        )
-        victims = [sorted(storage.glob(kind))[0] for kind in kinds]
-        whole = [*victims, sorted(storage.glob("evaluations/*/result.json"))[1]]
-        for path in victims:
+        run(storage, **shared())
+        parts = files_of("ks_partial_k4", storage)
+        records = [path for path in storage.glob("evaluations/*/result.json") if path not in parts]
+        for path in parts:
             flip(path)
-        cut(whole[-1])
-        eye.broken = {record_of(path, storage) for path in whole}
-        board = run(storage)
-    when = "a bit flipped in a record, in outputs and in a ticket, a record cut short"
+        cut(records[0])
+        eye.broken = {record_of(path, storage) for path in [*parts, records[0]]}
+        board = run(storage, **shared())
+    when = "a bit flipped in a run's record, its outputs, its ticket and its state; another record cut short"
     return told(when, eye, board, wanted)
+
+
+def files_of(baseline: str, storage: Path) -> list[Path]:
+    """Return the files that a run left behind: its result, its outputs, its ticket, its state."""
+    (row,) = [
+        row for row in json.loads((storage / "suites/quickstart.json").read_text())["rows"]
+        if row["baseline"] == baseline
+    ]  # fmt: skip
+    return [
+        storage / f"evaluations/{row['evaluation']}/result.json",
+        storage / f"evaluations/{row['evaluation']}/outputs.jsonl",
+        storage / f"tickets/{row['ticket']}.safetensors",
+        storage / f"states/{row['state']}/state.safetensors",
+    ]
 
 
 def record_of(path: Path, storage: Path) -> str:
     """Return the record that a file belongs to."""
-    if path.suffix == ".safetensors":
+    names = {"outputs.jsonl": "result.json", "state.safetensors": "state.json"}
+    if path.parent.name == "tickets":
         path = path.with_suffix(".json")
-    elif path.name == "outputs.jsonl":
-        path = path.with_name("result.json")
-    return str(path.relative_to(storage))
+    return str(path.with_name(names.get(path.name, path.name)).relative_to(storage))
 
 
 def flip(path: Path) -> None:
@@ -265,7 +287,8 @@ def cut(path: Path) -> None:
 
 @fault("two drivers at once")
 def two(storage: Path, wanted: Board) -> Row:
-    with Eye(storage) as eye, Driver(storage) as one, Driver(storage) as other:
+    where = shared()
+    with Eye(storage) as eye, Driver(storage, **where) as one, Driver(storage, **where) as other:
         boards = [one.board(), other.board()]
     same = boards[0] == boards[1] == wanted
     return Row(
@@ -277,28 +300,50 @@ def two(storage: Path, wanted: Board) -> Row:
 def memory(storage: Path, wanted: Board) -> Row:
     huge = "baselines.lora.lora_rank=1000000000"
     with Eye(storage) as eye:
-        board = run(storage, huge, code=1)
-    return without("lora", "out_of_memory", eye, board, wanted, "one adapter of 10^9 ranks")
+        board = run(storage, huge, code=1, **shared())
+    return without(
+        "lora",
+        "out_of_memory",
+        eye,
+        board,
+        wanted,
+        "one adapter of 10^9 ranks; the other rows are compared",
+    )
 
 
 @fault("a loss is NaN")
 def nan(storage: Path, wanted: Board) -> Row:
     with Eye(storage) as eye:
         change = "baselines.lora.train.learning_rate=1e30"
-        board = run(storage, change, code=1)
-        with Driver(storage, change) as again:
+        board = run(storage, change, code=1, **shared())
+        with Driver(storage, change, **shared()) as again:
             assert again.board(code=1) == board
             assert "1 ended otherwise than finished; --retry makes them anew" in again.errors()
-    return without("lora", "diverged", eye, board, wanted, "one learning rate of 1e30")
+    return without(
+        "lora",
+        "diverged",
+        eye,
+        board,
+        wanted,
+        "one learning rate of 1e30; the other rows are compared",
+    )
 
 
 def without(name: str, status: str, eye: Eye, board: Board, wanted: Board, when: str) -> Row:
     """Return the row of a fault that one baseline does not survive, and all others do."""
     (gone,) = [row for row in board if row["baseline"] == name]
-    rest = [row for row in board if row["baseline"] != name]
-    same = rest == [row for row in wanted if row["baseline"] != name]
+    same = measured(board, name) == measured(wanted, name)
     assert gone["status"] == status, (gone["status"], gone["reason"])
     return Row(when, eye.finished, eye.lost, eye.repeated, same, f"{status}: {gone['reason']}")
+
+
+def measured(board: Board, without: str) -> Board:
+    """Return what was measured of all rows but one; ranks and verdicts speak of that one, too."""
+    return [
+        {name: part for name, part in row.items() if name not in ("ranking", "verdicts")}
+        for row in board
+        if row["baseline"] != without
+    ]
 
 
 def disk_is_possible() -> bool:

@@ -77,10 +77,16 @@ def environment(tmp_path):
         "OMP_NUM_THREADS": "1",
         "PYTHONWARNINGS": "ignore",
     }
+    ours = []
     for process in psutil.process_iter():
         with contextlib.suppress(psutil.Error):
             if process.pid != os.getpid() and process.environ().get("HOME") == str(tmp_path):
-                process.kill()
+                # An agent that has renamed itself shows no environment, but its raylet does.
+                ours += [*process.children(recursive=True), process]
+    for process in ours:
+        with contextlib.suppress(psutil.NoSuchProcess):
+            process.kill()
+    psutil.wait_procs(ours, timeout=30)
     shutil.rmtree(short, ignore_errors=True)
 
 

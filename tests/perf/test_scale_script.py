@@ -11,7 +11,6 @@ SCRIPT = Path(__file__).resolve().parents[2] / "perf" / "scale.py"
 
 
 @pytest.mark.slow
-@pytest.mark.xfail(strict=False, reason="not seen on a machine at rest yet")
 def test_every_stub_run_is_driven_and_the_board_is_read_over_all_results():
     line = [sys.executable, "-W", "ignore", str(SCRIPT), "--json", "--no-tracking"]
     done = subprocess.run(
