@@ -2,8 +2,8 @@
 
 Shown before it is deleted. What goes:
 
-- states, tickets and evaluations that no stored plan names, the last of a suite or an earlier one; those
-  younger than a day stay, for a sweep names its trials only when it ends;
+- states, tickets (with their audits) and evaluations that no stored plan names, the last of a suite or an
+  earlier one; those younger than a day stay, for a sweep names its trials only when it ends;
 - with an age, those of plans that have not been run for so long (a retention rule for scheduled sweeps), and
   the plans themselves;
 - what was set aside as broken;
@@ -16,10 +16,11 @@ import re
 import time
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from pathlib import PurePosixPath
 from typing import Any
 
 from ksl_bench.store import Store
-from ksl_bench.store.layout import FOLDERS, KEY, body_path, plan_path, record_path
+from ksl_bench.store.layout import FOLDERS, KEY, audit_path, body_path, plan_path, record_path
 from ksl_bench.store.listing import Entry
 
 DAY = 86_400.0
@@ -131,6 +132,14 @@ def _unnamed(entries: list[Entry], sizes: _Sizes, wanted: set[tuple[str, str]]) 
                 found.append(sizes.waste(body_path(kind, key), f"{kind} that no plan names"))
                 if kind == "ticket":
                     found.append(sizes.waste(record_path(kind, key), "its record"))
+    audits = (
+        PurePosixPath(entry.path).stem for entry in entries if entry.path.startswith("audits/")
+    )
+    found += [
+        sizes.waste(audit_path(key), "audit of a ticket that no plan names")
+        for key in audits
+        if KEY.fullmatch(key) and ("ticket", key) not in wanted
+    ]
     return found
 
 

@@ -137,7 +137,9 @@ class Trials:
         for name, scored in everything.items():
             owner = next(one for one in self.space.spec.baselines if _is_of(name, one))
             by_baseline.setdefault(owner, []).append(scored)
-        for scores in by_baseline.values():  # trials end in any order; of equal scores the first name wins
+        for (
+            scores
+        ) in by_baseline.values():  # trials end in any order; of equal scores the first name wins
             scores.sort(key=lambda one: (one.name, one.steps))
         return {
             "space": self.space.spec.model_dump(mode="json"),

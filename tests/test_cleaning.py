@@ -7,6 +7,7 @@ import pytest
 
 from ksl_bench.cleaning import DAY, find_waste, remove_waste
 from ksl_bench.store import Store, key_of
+from ksl_bench.store.audits import read_audit, write_audit
 
 NOBODYS = "nobody's"
 LATER = time.time() + 2 * DAY
@@ -24,6 +25,7 @@ def store(tmp_path):
         store.finish("state", key(name), {"cost": {}}, {"state.safetensors": b"x" * 1000})
         store.finish("evaluation", key(name), {}, {"outputs.jsonl": b"{}\n"})
         store.finish("ticket", key(name), {}, {"ticket": b"t"})
+        write_audit(store, key(name), {"text": "t"})
     store.write_checkpoint(key("shared"), 5, {"state.safetensors": b"c" * 100})
     store.write_checkpoint(key("under way"), 5, {"state.safetensors": b"c" * 100})
     for suite, names in (("one", ["shared"]), ("two", ["shared", "own", "under way"])):
@@ -60,6 +62,7 @@ def test_what_no_plan_names_goes_and_the_rest_stays(store):
         f"evaluations/{key(NOBODYS)}",
         f"tickets/{key(NOBODYS)}.safetensors",
         f"tickets/{key(NOBODYS)}.json",
+        f"audits/{key(NOBODYS)}.json",
         f"evaluations/{key('own')}.corrupt-1",
         f"states/{key('shared')}/checkpoints",
         "ray",
@@ -68,6 +71,7 @@ def test_what_no_plan_names_goes_and_the_rest_stays(store):
     assert find_waste(store, now=LATER) == []
     assert store.is_finished("state", key("shared"))
     assert store.is_finished("ticket", key("own"))
+    assert read_audit(store, key("own"), text="t") is not None
     assert store.newest_checkpoint(key("under way")) == 5
     assert store.record("state", key(NOBODYS)) is None
     assert store.plans() == ["one", "two"]
