@@ -40,8 +40,9 @@ IDLE_SECONDS = 0.1
 class Event:
     """Something that happened in a pool."""
 
-    kind: Literal["started", "progress", "done", "reopened"]
-    """Reopened: found broken when its content was wanted, set aside, and to be made again."""
+    kind: Literal["started", "progress", "done", "returned", "reopened"]
+    """Returned: cannot be made yet, for a source was found broken when it was read. Reopened: such a source,
+    which is to be made again."""
     key: str
     progress: dict[str, Any] = field(default_factory=dict)
     """Of a piece of work under way: step, total, perhaps loss."""
@@ -153,13 +154,13 @@ class Execution:
         self._finished: set[str] = set()
         self._open: dict[str, Work] = {}
         self._before: dict[str, Mapping[str, Any]] = {}
+        self._handed_over: dict[str, bool] = {}
+        self._sent_back: set[tuple[str, str]] = set()
         for row in plan.rows:
             self._look_up(row.evaluation_key)
         self._block()
         self._queue = _Queue(self._open, self._finished)
         self._elsewhere = Elsewhere(store.leases)
-        self._handed_over: dict[str, bool] = {}
-        self._sent_back: set[str] = set()
 
     def _look_up(self, key: str) -> None:
         """Sort an artifact in; of what is not finished, the sources too."""
@@ -226,7 +227,8 @@ class Execution:
         self._elsewhere.tell()
 
     def _offer(self, key: str, pool: Pool, on_event: Callable[[Event], None]) -> None:
-        if key not in self._open or key in self._handed_over:  # blocked or offered meanwhile
+        # Meanwhile blocked, offered, or without a source again: then it comes back with that.
+        if key not in self._open or key in self._handed_over or not self._queue.is_ready(key):
             self._elsewhere.forget(key)
             return
         if self._elsewhere.keeps(key):
@@ -260,30 +262,32 @@ class Execution:
             self.tally.made += 1
         else:
             if outcome.status == "failed" and (gone := self._gone_sources(work)):
-                return [Event("reopened", key) for key in self._send_back(work, gone)]
+                return self._send_back(work, gone)
             self.store.fail(work.kind, work.key, outcome.status, outcome.reason)
         self._settle(outcome)
         return [event]
 
     def _gone_sources(self, work: Work) -> list[str]:
-        """Return the sources that were set aside when a piece of work read them; none the second time."""
-        if work.key in self._sent_back:
-            return []
-        return [need for kind, need in work.needs if not self.store.is_finished(kind, need)]
+        """Return the sources that are there no more since a piece of work read them, each only once."""
+        return [
+            need
+            for kind, need in work.needs
+            if (work.key, need) not in self._sent_back and not self.store.is_finished(kind, need)
+        ]
 
-    def _send_back(self, work: Work, gone: Iterable[str]) -> list[str]:
-        """Let a piece of work wait until its sources are made again; return what is open in addition."""
-        self._sent_back.add(work.key)
+    def _send_back(self, work: Work, gone: Iterable[str]) -> list[Event]:
+        """Let a piece of work wait until its sources are made again; return what is to be told."""
         del self._handed_over[work.key]
         self.store.leases.give_back(work.key)
         before = set(self._open)
         for need in gone:
+            self._sent_back.add((work.key, need))
             self._finished.discard(need)
             self._look_up(need)
         self._block()
         reopened = {key: one for key, one in self._open.items() if key not in before}
         self._queue.add({work.key: work, **reopened})
-        return list(reopened)
+        return [Event("returned", work.key), *(Event("reopened", key) for key in reopened)]
 
     def _settle(self, outcome: Outcome) -> None:
         """Take an artifact off the list, whoever made it, and let go of it."""
@@ -299,10 +303,13 @@ class Execution:
         self.store.leases.give_back(key)
 
     def _block(self) -> None:
-        """Take out what can no longer be made, and what waits for it in turn."""
+        """Take out what can no longer be made, and what waits for it in turn; what is being made goes on."""
         lost = self.tally.failed.keys() | self.tally.blocked.keys()
         while blocked := {
-            key: need for key, work in self._open.items() for _, need in work.needs if need in lost
+            key: need
+            for key, work in self._open.items()
+            for _, need in work.needs
+            if need in lost and key not in self._handed_over
         }:
             self.tally.blocked.update(blocked)
             lost |= blocked.keys()
@@ -346,11 +353,12 @@ class _Queue:
             self._weights[key] = sum(1 + self._weight(user) for user in users)
         return self._weights[key]
 
-    def _is_ready(self, key: str) -> bool:
+    def is_ready(self, key: str) -> bool:
+        """Return whether all sources of a piece of work are finished."""
         return all(need in self._finished for _, need in self._works[key].needs)
 
     def _push_if_ready(self, key: str) -> None:
-        if self._is_ready(key):
+        if self.is_ready(key):
             heapq.heappush(self._heap, (-self._weight(key), self._order[key], key))
 
     def finished(self, key: str) -> None:
@@ -362,6 +370,6 @@ class _Queue:
         """Return the next key, None if nothing is ready."""
         while self._heap:
             key = heapq.heappop(self._heap)[2]
-            if self._is_ready(key):  # else a source was found broken; it comes again with that
+            if self.is_ready(key):  # else a source was found broken; it comes again with that
                 return key
         return None

@@ -126,6 +126,7 @@ class Desk:
         """Take a group's word for how its work ended; the first of several ranks counts."""
         held = self._held.get(group, {})
         if held.pop(outcome.key, None) is not None:
+            del self._attempts[outcome.key]  # handed out again, it is another attempt
             self._events.append(Event("done", outcome.key, outcome=outcome))
         if not held:
             self._packs.discard(group)

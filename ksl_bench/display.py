@@ -78,6 +78,8 @@ class RunDisplay:
                 total=event.progress["total"],
                 note="" if loss is None else f"loss {loss:.3f}",
             )
+        elif event.kind == "returned":
+            self._forget(event.key)
         elif event.kind == "reopened":
             self._reopen(event.key)
         elif event.outcome is not None:
@@ -92,7 +94,9 @@ class RunDisplay:
         """Show that an artifact is to be made again, and wait for one more."""
         self._pending += 1
         self._progress.update(self._all, total=self._pending)
-        self._console.print(f"{self._name(key)}: was broken and set aside, is made again")
+        self._console.print(
+            f"{self._name(key)}: was broken and set aside, is made again", markup=False
+        )
 
     def _finish(self, event: Event) -> None:
         assert event.outcome is not None
@@ -102,8 +106,10 @@ class RunDisplay:
         outcome = event.outcome
         if outcome.status != "finished":
             self._console.print(
-                f"{self._name(event.key)}: {outcome.status}: {outcome.reason}", style="red"
+                f"{self._name(event.key)}: {outcome.status}: {outcome.reason}",
+                style="red",
+                markup=False,
             )
         elif not self._console.is_terminal and time.monotonic() - self._spoke > PLAIN_SECONDS:
             self._spoke = time.monotonic()
-            self._console.print(f"{self._done} of {self._pending} artifacts made")
+            self._console.print(f"{self._done} of {self._pending} artifacts made", markup=False)

@@ -22,12 +22,12 @@ class PaperPool:
         self.store, self.fail, self.queue, self.made = store, fail or {}, deque(), []
 
     def submit(self, work):
+        for kind, key in work.needs:
+            assert self.store.is_finished(kind, key), "handed out before its source"
         self.queue.append(work)
 
     def events(self):
         work = self.queue.popleft()
-        for kind, key in work.needs:
-            assert self.store.is_finished(kind, key), "handed out before its source"
         self.made.append(work.key)
         status = self.fail.get((work.kind, work.baseline.name))
         if status is None:
@@ -122,56 +122,118 @@ def test_a_state_that_was_cleaned_away_is_not_made_again_for_finished_rows(plan,
 
 
 class BreakingPool(PaperPool):
-    """Finds a source broken whenever the evaluation of one baseline reads it, so many times."""
+    """Finds sources broken when the evaluation of a baseline reads them; two works are under way at once."""
 
-    def __init__(self, store, baseline, times):
-        super().__init__(store)
-        self.baseline, self.times = baseline, times
+    def __init__(self, store, baseline, broken, fail=None):
+        super().__init__(store, fail)
+        self.baseline, self.broken = baseline, broken
 
     def events(self):
+        """Do the newest of the two oldest works, so that the oldest is under way meanwhile."""
+        if len(self.queue) > 1:
+            self.queue[0], self.queue[1] = self.queue[1], self.queue[0]
         work = self.queue[0]
-        if (work.kind, work.baseline.name) != ("evaluation", self.baseline) or not self.times:
+        if (work.kind, work.baseline.name) != ("evaluation", self.baseline) or not self.broken:
             yield from super().events()
             return
-        self.times -= 1
         self.made.append(self.queue.popleft().key)
         for kind, key in work.needs:
-            (Path(self.store.root) / record_path(kind, key)).unlink()
+            if kind == self.broken[0]:
+                (Path(self.store.root) / record_path(kind, key)).unlink(missing_ok=True)
+        self.broken = self.broken[1:]
         yield Event("done", work.key, outcome=Outcome(work.key, "failed", "was set aside"))
 
 
-def run_breaking(plan, store, times):
-    pool, told = BreakingPool(store, "ks_partial_k18", times), []
+def run_breaking(plan, store, baseline, broken, fail=None):
+    pool, told = BreakingPool(store, baseline, broken, fail), []
     return Execution(plan, store).run(pool, told.append), pool.made, told
 
 
-def test_a_source_that_is_found_broken_is_made_again_and_then_what_wanted_it(plan, store):
-    tally, made, told = run_breaking(plan, store, times=1)
-    twice = {key: plan.works[key] for key in made if made.count(key) == 2}
-    (evaluation,) = [key for key, work in twice.items() if work.kind == "evaluation"]
-    needs = {key for _, key in plan.works[evaluation].needs}
-    assert twice.keys() == {evaluation, *needs}
-    assert tally.complete
-    assert tally.made == len(plan.works) + len(needs)
-    assert {event.key for event in told if event.kind == "reopened"} == needs
-    assert [event.outcome.status for event in told if event.key == evaluation] == ["finished"]
-
-
-def test_a_finished_source_of_an_earlier_run_is_made_again_with_its_own_sources(plan, store):
-    run(plan, store)
-    (key,) = [
+def evaluation_of(plan, baseline):
+    return next(
         key for key, work in plan.works.items()
-        if (work.kind, work.baseline.name) == ("evaluation", "ks_partial_k18")
-    ]  # fmt: skip
-    (Path(store.root) / record_path("evaluation", key)).unlink()
-    tally, made, _ = run_breaking(plan, store, times=1)
+        if (work.kind, work.baseline.name) == ("evaluation", baseline)
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize("broken", [["state"], ["ticket"], ["state", "ticket"]])
+def test_a_source_that_is_found_broken_is_made_again_and_then_what_wanted_it(plan, store, broken):
+    tally, made, told = run_breaking(plan, store, "ks_partial_k18", broken)
+    evaluation = evaluation_of(plan, "ks_partial_k18")
+    again = {key for kind, key in plan.works[evaluation].needs if kind in broken}
+    assert made.count(evaluation) == 1 + len(broken)
+    assert {key for key in made if made.count(key) == 2} - {evaluation} == again
     assert tally.complete
-    needs = [need for _, need in plan.works[key].needs]
-    assert sorted(made) == sorted([key, *needs, key])
+    assert tally.made == len(plan.works) + len(again)
+    assert {event.key for event in told if event.kind == "reopened"} == again
+    ends = [event.outcome.status for event in told if event.key == evaluation and event.outcome]
+    assert ends == ["finished"]
+
+
+def test_a_finished_source_of_an_earlier_run_is_made_again_with_what_it_wants(plan, store):
+    run(plan, store)
+    key = evaluation_of(plan, "ks_partial_k18")
+    (Path(store.root) / record_path("evaluation", key)).unlink()
+    tally, made, _ = run_breaking(plan, store, "ks_partial_k18", ["ticket"])
+    assert tally.complete
+    assert sorted(made) == sorted([key, plan.works[key].ticket_key, key])
 
 
 def test_a_source_that_breaks_twice_under_the_same_work_fails_it(plan, store):
-    tally, made, _ = run_breaking(plan, store, times=2)
+    tally, made, _ = run_breaking(plan, store, "ks_partial_k18", ["ticket", "ticket"])
     ((key, outcome),) = tally.failed.items()
     assert (made.count(key), outcome.reason) == (2, "was set aside")
     assert store.record("evaluation", key)["status"] == "failed"
+
+
+class LosingPool(PaperPool):
+    """Finds the embedding's state broken under one ticket, cannot make it again, and is at another ticket all
+    the while."""
+
+    def events(self):
+        under_way = [work for work in self.queue if self.name(work) == ("ticket", "ks_partial_k18")]
+        others = [work for work in self.queue if work not in under_way]
+        self.queue = deque([*others, *under_way])
+        if self.name(self.queue[0]) != ("ticket", "ks_partial_k4"):
+            yield from super().events()
+            return
+        work = self.queue.popleft()
+        ((kind, key),) = work.needs
+        (Path(self.store.root) / record_path(kind, key)).unlink()
+        self.fail = {(kind, "embedding"): "diverged"}
+        yield Event("done", work.key, outcome=Outcome(work.key, "failed", "was set aside"))
+
+    @staticmethod
+    def name(work):
+        return work.kind, work.baseline.name
+
+
+def test_what_is_under_way_ends_though_its_source_is_lost_for_good(plan, store):
+    pool = LosingPool(store)
+    tally = Execution(plan, store).run(pool)
+    assert [plan.works[key].baseline.name for key in tally.failed] == ["embedding"]
+    made = {pool.name(plan.works[key]) for key in pool.made}
+    assert {("ticket", "ks_partial_k18"), ("evaluation", "ks_partial_k18")} <= made
+    blocked = {pool.name(plan.works[key]) for key in tally.blocked}
+    assert {("ticket", "ks_partial_k4"), ("evaluation", "ks_partial_k4")} <= blocked
+    assert not list(Path(store.root).glob("leases/*"))
+
+
+@pytest.fixture(scope="module")
+def sequence_plan():
+    suite = load_suite("sequence", ["seeds=[0]", "task.train_size=40", "task.devtest_size=10"])
+    return make_plan(suite, find_model(suite.model))
+
+
+@pytest.mark.parametrize("baseline", ["lora", "ks_disjoint_k18", "merge_ks_disjoint"])
+def test_whatever_a_work_of_a_sequence_reads_is_made_again(sequence_plan, store, baseline):
+    """Models that earlier steps left are made from all their states and tickets."""
+    evaluations = [
+        work for work in sequence_plan.works.values()
+        if (work.kind, work.baseline.name) == ("evaluation", baseline)
+    ]  # fmt: skip
+    work = max(evaluations, key=lambda one: len(one.parents) + len(one.merged))
+    read = {step.state_key for step in (*work.parents, *work.merged)}
+    read |= {step.ticket.key for step in (*work.parents, *work.merged) if step.ticket.key}
+    assert len(read) > 1
+    assert read <= {key for _, key in work.needs}

@@ -108,10 +108,13 @@ class Work:
         if self.ticket_key is not None:
             needed.append(("ticket", self.ticket_key))
         needed += [("ticket", key) for key in self.excluded]
-        steps = (*self.parents[-1:], *self.merged)
+        steps = (*self.parents, *self.merged)
         if isinstance(self.performer, Step):
             steps = (*steps, self.performer)
-        needed += [("state", step.state_key) for step in steps]
+        for step in steps:
+            needed.append(("state", step.state_key))
+            if step.ticket.key is not None:
+                needed.append(("ticket", step.ticket.key))
         needed += [("evaluation", key) for key in self.voters]
         return tuple(dict.fromkeys(needed))
 

@@ -45,7 +45,7 @@ def main() -> bool:
             try:
                 row = FAULTS[name](Path(folder), wanted)
             except AssertionError as error:
-                row = Row(f"it did not come to an end: {error}"[:500], 0, 0, 0, same=False)
+                row = Row(f"it did not come to an end: {str(error)[-500:]}", 0, 0, 0, same=False)
         survived &= row.same and not row.lost and not row.repeated
         lines.append(cells(name, row))
         if not options.markdown:
