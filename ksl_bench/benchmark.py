@@ -53,6 +53,14 @@ class Event:
 class Pool(Protocol):
     """Workers that keep a base model warm and make one artifact after another."""
 
+    def has_workers(self) -> bool:
+        """Return whether any worker has come up yet.
+
+        Until then nothing is handed over: its lease would keep the artifact from another driver, whose
+        workers may be what there is no room beside.
+        """
+        ...
+
     def submit(self, work: Work) -> None:
         """Queue a piece of work whose sources are finished."""
         ...
@@ -81,6 +89,10 @@ class InProcessPool:
         self._builder = Builder(plan.setting, store, Worker(device=device))
         self._queue: deque[Work] = deque()
         self._alone: set[str] = set()
+
+    def has_workers(self) -> bool:
+        """Return True: it is this process."""
+        return True
 
     def submit(self, work: Work) -> None:
         """Queue a piece of work."""
@@ -202,7 +214,7 @@ class Execution:
         try:
             self._hand_over(pool, on_event)
             while self._open:
-                if self._handed_over:
+                if self._handed_over or not pool.has_workers():
                     for event in pool.events():
                         for told in self._take_in(event):
                             on_event(told)
@@ -216,6 +228,8 @@ class Execution:
 
     def _hand_over(self, pool: Pool, on_event: Callable[[Event], None]) -> None:
         """Give the pool what has its sources and is nobody else's."""
+        if self._open and not pool.has_workers():
+            return
         for key in self._elsewhere.due():
             self._offer(key, pool, on_event)
         ahead = max(AHEAD, self.plan.setting.pack)

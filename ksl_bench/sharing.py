@@ -31,6 +31,10 @@ class SharedPool:
         """Return a pool for one execution."""
         return _Client(self)
 
+    def has_workers(self) -> bool:
+        """Return whether any worker of the pool has come up yet."""
+        return self._pool.has_workers()
+
     def submit(self, work: Work, client: _Client) -> None:
         """Pass on a piece of work, unless another client has done so and waits for it."""
         with self._lock:
@@ -82,6 +86,9 @@ class _Client:
 
     def take(self, event: Event) -> None:
         self._events.put(event)
+
+    def has_workers(self) -> bool:
+        return self._shared.has_workers()
 
     def submit(self, work: Work) -> None:
         self._shared.submit(work, self)

@@ -92,6 +92,9 @@ def _all_there(trials: Trials, store: Store) -> bool:
 class _NothingToDo:
     """A pool for executions that find everything in the store."""
 
+    def has_workers(self) -> bool:
+        return True
+
     def submit(self, work: Any) -> None:
         raise AssertionError(f"{work} was to be there")
 

@@ -21,6 +21,9 @@ class PaperPool:
     def __init__(self, store, fail=None):
         self.store, self.fail, self.queue, self.made = store, fail or {}, deque(), []
 
+    def has_workers(self):
+        return True
+
     def submit(self, work):
         for kind, key in work.needs:
             assert self.store.is_finished(kind, key), "handed out before its source"
@@ -119,6 +122,30 @@ def test_a_state_that_was_cleaned_away_is_not_made_again_for_finished_rows(plan,
             (tmp_path / "store" / "states" / key / "state.json").unlink()
     _, made = run(plan, store)
     assert made == []
+
+
+class LatePool(PaperPool):
+    """Has no worker before another driver over the same store has made everything."""
+
+    def __init__(self, store, plan):
+        super().__init__(store)
+        self.plan, self.up = plan, False
+
+    def has_workers(self):
+        return self.up
+
+    def events(self):
+        assert not list(Path(self.store.root).glob("leases/*")), "holds work that it cannot do"
+        run(self.plan, Store(self.store.root))
+        self.up = True
+        return []
+
+
+def test_a_pool_without_workers_keeps_no_work_from_another_driver(plan, store):
+    pool = LatePool(store, plan)
+    tally = Execution(plan, store).run(pool)
+    assert tally.complete
+    assert (tally.made, tally.reused, pool.made) == (0, len(plan.works), [])
 
 
 class BreakingPool(PaperPool):

@@ -23,6 +23,9 @@ class PaperPool:
     def __init__(self, store):
         self.store, self.queue, self.made = store, deque(), []
 
+    def has_workers(self):
+        return True
+
     def submit(self, work):
         self.queue.append(work)
 

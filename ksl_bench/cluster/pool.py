@@ -55,6 +55,7 @@ class RayPool:
         self._plan, self._store, self._room = plan, store, room
         self._make_builder, self._probe = make_builder, Probe(store)
         self._threads: list[threading.Thread] = []
+        self._came_up = False
         self._grow(groups)
 
     def _grow(self, groups: int) -> None:
@@ -79,6 +80,13 @@ class RayPool:
             _trainer(self._plan.suite, self._store, config).fit()
         except BaseException as error:
             self._errors.append(error)
+
+    def has_workers(self) -> bool:
+        """Return whether any group has come up yet."""
+        if not self._came_up:
+            with cluster_there():
+                self._came_up = bool(ray.get(self._desk.members.remote()))
+        return self._came_up
 
     def submit(self, work: Work) -> None:
         """Queue a piece of work."""
