@@ -153,7 +153,7 @@ class Nodes:
     def _start(self, *how: str) -> subprocess.Popen[bytes]:
         head = "--head" in how
         line = [str(Path(sys.executable).with_name("ray")), "start", "--block", *how]
-        line += ["--disable-usage-stats", "--node-ip-address", "127.0.0.1"]
+        line += ["--disable-usage-stats"]
         if head:
             line += ["--include-dashboard", "false", "--temp-dir", str(self._folder)]
         process = subprocess.Popen(
