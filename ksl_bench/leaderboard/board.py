@@ -166,6 +166,7 @@ def read_board(store: Store, suite: str) -> Board:
     rankings: dict[str, list[Ranked]] = {}
     verdicts: list[Verdict] = []
     cells: dict[Place, Systems] = {}
+    terms: dict[Place, Terms] = {}
     in_sequence = bool(sequence_places(plan))
     for one in read_conditions(store, plan):
         add_gains(one.rows, one.systems, margin=spec.margin)
@@ -182,6 +183,7 @@ def read_board(store: Store, suite: str) -> Board:
             made[place] = row
         if in_sequence:
             cells |= _cells(one)
+            terms |= {place: own for place, own in zip(one.places, one.terms, strict=True) if own}
         verdicts += said
     order = dict.fromkeys(
         (row["condition"], row["baseline"], row["scored_under"]) for row in plan["rows"]
@@ -189,7 +191,7 @@ def read_board(store: Store, suite: str) -> Board:
     rows = [made[place] for place in order]
     add_recovery(rows, margin=spec.margin)
     add_cost_over_full(rows)
-    judged = judge_sequences(rows, add_measures(rows, cells), spec)
+    judged = judge_sequences(rows, terms, add_measures(rows, cells), spec)
     for row in rows:
         row["verdicts"] += [verdict.as_dict() for verdict in judged if _speaks_of(verdict, row)]
     verdicts += judged

@@ -18,7 +18,7 @@ from typing import Any
 
 import numpy as np
 
-from ksl_bench.leaderboard.gains import headline, shown_rules, told, told_difference
+from ksl_bench.leaderboard.gains import headline, is_base, shown_rules, told, told_difference
 from ksl_bench.leaderboard.runs import Group
 from ksl_bench.significance.intervals import Difference, differences, mean_intervals
 from ksl_bench.significance.resampling import System
@@ -117,13 +117,13 @@ def add_directions(
         return
     buckets = buckets_of(spec["directions"], spec["tuned_on"])
     base = next(
-        (own for row, own in zip(rows, groups, strict=True) if own and row["method"] == "none"),
+        (own for row, own in zip(rows, groups, strict=True) if own and is_base(row)),
         None,
     )
     for row, own in zip(rows, groups, strict=True):
         if not own:
             continue
-        against = None if row["method"] == "none" else base
+        against = None if is_base(row) else base
         row["directions"] = {
             "tuned_on": list(spec["tuned_on"]),
             "buckets": {

@@ -19,23 +19,30 @@ QUALITIES = {
 SEEDS = [0, 1, 2]
 
 
-def board_of(tmp_path, *, missing=None, seeds=SEEDS, merge=True):
+def board_of(
+    tmp_path, *, missing=None, seeds=SEEDS, merge=True, train=None, lost=(), qualities=QUALITIES
+):
     made = Written(
         tmp_path, conditions={task: {"prompt": "explicit"} for task in TASKS}, sequence=TASKS
     )
     for task in TASKS:
         made.scored("base", [0.1] * len(seeds), method="none", condition=task)
-    for name, matrix in QUALITIES.items():
+    for name, matrix in qualities.items():
         method = "full" if name == "full" else "lora"
         for step, line in zip(STEPS, matrix, strict=True):
             for task, quality in zip(TASKS, line, strict=True):
                 if (name, step, task) != missing:
                     made.scored(
                         name, [quality - 0.01 * seed for seed in seeds], method=method,
-                        condition=step, scored_under=task,
+                        condition=step, scored_under=task, train=(train or {}).get(name),
                     )  # fmt: skip
+                    if name in lost:
+                        made.lost(name, [len(seeds)], condition=step, scored_under=task)
         for task in TASKS[1:]:
-            made.scored(name, [0.95] * len(seeds), method=method, condition=task)
+            made.scored(
+                name, [0.95] * len(seeds), method=method, condition=task,
+                train=(train or {}).get(name),
+            )  # fmt: skip
     if merge:
         recipe = {"of": "full", "rule": "ties", "weight": 1.0, "density": 0.2}
         for task in TASKS:
@@ -128,6 +135,37 @@ def test_verdicts_say_who_forgets_less_and_are_corrected_over_all_comparisons(tm
     )
     assert {one["question"] for one in row["verdicts"]} == {"forgetting", "sequence"}
     assert ("transfer", "keeps") not in said
+
+
+def said_of(board, baseline):
+    return {
+        one.question: one
+        for one in board.verdicts
+        if one.baseline == baseline and one.question in ("forgetting", "sequence")
+    }
+
+
+def test_rows_tuned_otherwise_are_not_judged_in_a_sequence(tmp_path):
+    board, _ = board_of(
+        tmp_path, merge=False, train={"keeps": {"steps": 5000, "precision": "bf16"}}
+    )
+    found = said_of(board, "keeps")
+    assert found.keys() == {"forgetting", "sequence"}
+    for one in found.values():
+        assert (one.verdict, one.comparisons) == ("not_comparable", ())
+        assert one.text == (
+            "keeps is not comparable with full: tuned under another budget (5000 steps of 16 "
+            "examples, not 120 steps of 16 examples); computed at another precision (bf16, not fp32)"
+        )
+
+
+@pytest.mark.parametrize("name", QUALITIES)
+def test_a_sequence_whose_seeds_diverged_is_never_better_nor_worse(tmp_path, name):
+    board, _ = board_of(tmp_path, merge=False, lost=[name])
+    for one in said_of(board, "keeps").values():
+        assert one.verdict == "not_shown"
+        assert f"3 of 4 seeds of {name} finished, the others diverged" in one.text
+        assert one.comparisons[0]["adjusted_p_value"] is None
 
 
 def test_a_disjoint_ticket_is_held_against_its_twin_alone(tmp_path):

@@ -73,9 +73,26 @@ def row(name, method, own):
         "condition": "default",
         "scored_under": "default",
         "status": "finished",
+        "seeds": [0],
+        "finished_seeds": [0],
+        "unfinished_seeds": {},
         "scores": {rule: {"bleu": score} for rule in ("raw", "first_line")},
         "gains": None,
     }
+
+
+TERMS = (
+    ("budget", "120 steps"),
+    ("search", "none"),
+    ("precision", "fp32"),
+    ("text", "t"),
+    ("signature", "s"),
+)
+OF_BASE = tuple((name, "" if name in ("budget", "search") else one) for name, one in TERMS)
+
+
+def board_of(rows, *, terms=TERMS, base=OF_BASE):
+    return Compared("default", rows, [{}] * len(rows), [base, terms], VerdictSpec())
 
 
 @pytest.fixture
@@ -112,8 +129,7 @@ def test_another_task_has_no_directions():
 
 def test_an_uneven_gain_names_what_is_lost(made):
     rows, systems = made
-    board = Compared("default", rows, [{}, {}], [None, None], VerdictSpec())
-    found = judge_directions(board, systems)
+    found = judge_directions(board_of(rows), systems)
     assert [one.rule for one in found] == ["first_line", "raw"]
     first = found[0]
     assert (first.baseline, first.verdict, first.against) == ("lora", "uneven", ("base",))
@@ -137,10 +153,50 @@ def test_what_is_not_shown_is_not_said(scores, verdict):
     base, own = groups([50.0] * 8, 1), groups(scores, 3)
     rows = [row("base", "none", base), row("full", "full", own)]
     add_directions(rows, [base, own], SPEC)
-    found = judge_directions(
-        Compared("default", rows, [{}, {}], [None, None], VerdictSpec()), [base, own]
-    )
+    found = judge_directions(board_of(rows), [base, own])
     assert found[0].verdict == verdict
+
+
+@pytest.fixture
+def better_everywhere():
+    base, own = groups([50.0] * 8, 1), groups([60] * 8, 3)
+    rows = [row("base", "none", base), row("full", "full", own)]
+    add_directions(rows, [base, own], SPEC)
+    return rows, [base, own]
+
+
+def test_a_row_of_another_precision_than_the_base_is_not_judged(better_everywhere):
+    rows, systems = better_everywhere
+    other = tuple((name, "bf16" if name == "precision" else one) for name, one in TERMS)
+    found = judge_directions(board_of(rows, terms=other), systems)
+    assert [(one.verdict, one.comparisons) for one in found] == [("not_comparable", ())] * 2
+    assert found[0].text == (
+        "full is not comparable with base: computed at another precision (bf16, not fp32)"
+    )
+
+
+@pytest.mark.parametrize("place", [0, 1])
+def test_a_row_or_base_with_diverged_seeds_gains_nowhere_for_sure(better_everywhere, place):
+    rows, systems = better_everywhere
+    rows[place] |= {"seeds": [0, 1], "unfinished_seeds": {"1": "diverged"}}
+    found = judge_directions(board_of(rows), systems)
+    assert [(one.verdict, one.comparisons) for one in found] == [("inconclusive", ())] * 2
+    assert found[0].text == (
+        f"full is inconclusive against base: 1 of 2 seeds of {rows[place]['baseline']} finished, "
+        "the others diverged"
+    )
+
+
+def test_the_base_is_the_model_that_is_asked_as_all_others_are(better_everywhere):
+    """A detector is of method none, too, and no row gains over it."""
+    rows, systems = better_everywhere
+    detector = row("detector", "none", systems[0]) | {"statistic": "entropy"}
+    worst = groups([0.0] * 8, 4)
+    rows, systems = [detector, *rows], [worst, *systems]
+    add_directions(rows, systems, SPEC)
+    assert rows[2]["directions"]["gains"]["raw"]["eng-cat"]["value"] == pytest.approx(10.0)
+    board = Compared("default", rows, [{}] * 3, [OF_BASE, OF_BASE, TERMS], VerdictSpec())
+    assert {one.against for one in judge_directions(board, systems)} == {("base",)}
 
 
 def test_tables_stand_beside_each_other(made):
