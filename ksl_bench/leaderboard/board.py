@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 from ksl_bench.config import VerdictSpec
@@ -24,7 +25,12 @@ from ksl_bench.leaderboard.runs import (
     read_runs,
     systems_of,
 )
-from ksl_bench.leaderboard.sequence import add_measures, kept_systems, sequence_places
+from ksl_bench.leaderboard.sequence import (
+    add_measures,
+    kept_systems,
+    recipe_at,
+    sequence_places,
+)
 from ksl_bench.leaderboard.uneven import judge_directions
 from ksl_bench.leaderboard.verdicts import Compared, Verdict
 from ksl_bench.registry import unknown
@@ -135,7 +141,7 @@ def _scored(
 ) -> Scored:
     scored = Scored(condition, tuple(here), [], [], [], [])
     for place, runs in here.items():
-        recipe = recipes[place[1]]
+        recipe = recipe_at(recipes[place[1]], steps.get(place))
         row = make_row(recipe, place, runs, task=task, price=price)
         done = [run for run in runs if run.finished]
         row["audits"] = read_audits(store, recipe, place, done)
@@ -171,7 +177,7 @@ def read_board(store: Store, suite: str) -> Board:
     for one in read_conditions(store, plan):
         add_gains(one.rows, one.systems, margin=spec.margin)
         rankings[one.condition] = rank_rows(one.rows, one.terms, one.systems, rule=spec.rule)
-        add_directions(one.rows, one.groups, task_spec_of(plan, one.condition))
+        add_directions(one.rows, one.groups, one.condition, partial(task_spec_of, plan))
         add_score_against_full(one.rows, rankings[one.condition])
         said = judge(one.condition, one.rows, one.systems, one.terms, spec)
         compared = Compared(one.condition, one.rows, one.systems, one.terms, spec)

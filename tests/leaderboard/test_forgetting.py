@@ -3,10 +3,14 @@
 import json
 from statistics import mean
 
+import numpy as np
 import pytest
 
 from ksl_bench.leaderboard import as_csv, as_json, as_latex, as_markdown, as_tables, read_board
+from ksl_bench.leaderboard.board import read_conditions
+from ksl_bench.leaderboard.sequence import measures_of
 from ksl_bench.report import as_html
+from ksl_bench.significance.resampling import Draw, System
 from tests.boards import Written
 
 TASKS = ["one", "two!", "three"]
@@ -93,14 +97,71 @@ def test_forgetting_is_chaudhrys_and_backward_transfer_is_lopez_paz_and_ranzatos
         assert number["speaks_of"] == "seeds and sentences"
 
 
-def test_what_was_better_before_its_own_step_counts_as_forgotten(tmp_path):
-    """The maximum runs over all earlier steps, backward transfer looks at the task's own step alone."""
-    board, _ = board_of(tmp_path)
-    full = last(board, "full")
-    # no score of an earlier task rises before the end, so the two are each other's opposite
-    forgotten = full["forgetting"]["first_line"]["value"]
-    assert forgotten == pytest.approx(-full["backward_transfer"]["first_line"]["value"])
-    assert forgotten > 20
+def test_what_was_better_before_its_own_step_counts_as_forgotten():
+    """The maximum is over all earlier steps, seed by seed; backward transfer is from its own step alone."""
+    by_seed = np.array(
+        [
+            [[50, 90, 30], [40, 60, 40], [30, 50, 90]],  # R[1, 2] > R[2, 2]
+            [[50, 50, 30], [40, 80, 40], [30, 50, 90]],
+        ],
+        dtype=float,
+    )
+    draw = Draw(resamples=100, groups=50, unit="sentences", digest="0")
+    cells = {
+        (step, "early", task): {
+            ("raw", "bleu"): System(
+                (0, 1), by_seed[:, t, i], np.tile(by_seed[:, t, i], (100, 1)), draw
+            )
+        }
+        for t, step in enumerate(STEPS)
+        for i, task in enumerate(TASKS)
+    }
+    where = {"step": 3, "of": 3, "tasks": TASKS, "merged": False}
+    found = measures_of("early", ("raw", "bleu"), cells, where, "early")
+    # seed 0: ((50 - 30) + (90 - 50)) / 2; seed 1: ((50 - 30) + (80 - 50)) / 2
+    assert found["forgetting"].scores_R.tolist() == [30, 25]
+    # seed 0: ((30 - 50) + (50 - 60)) / 2; seed 1: ((30 - 50) + (50 - 80)) / 2
+    assert found["backward_transfer"].scores_R.tolist() == [-15, -25]
+    assert found["forgetting"].resampled_BR.tolist() == [[30, 25]] * 100
+
+
+def test_a_row_shows_what_ran_at_its_own_step_and_alone_as_at_the_first(tmp_path):
+    made = Written(tmp_path, conditions={task: {} for task in TASKS}, sequence=TASKS)
+    places = [*((step, task) for step in STEPS for task in TASKS), ("two!", "two!")]
+    for condition, under in places:
+        made.scored(
+            "lota", [0.9], method="lota", ticket={"criterion": "magnitude", "sparsity": 0.9},
+            train={"steps": None, "epochs": 2.0}, condition=condition, scored_under=under,
+        )  # fmt: skip
+    whole = made.baselines["lota"]
+    tickets = [
+        {**whole["ticket"], "criterion": "ks", "k": 4, "sparsity": None},
+        None,
+        whole["ticket"],
+    ]
+    lengths = [{"steps": 5}, {"steps": 500}, {"steps": None, "epochs": 2.0}]
+    whole["by_step"] = [
+        {
+            "hyperparameters": {},
+            "ticket": ticket,
+            "train": {**whole["train"], "epochs": None, **length},
+        }
+        for ticket, length in zip(tickets, lengths, strict=True)
+    ]
+    store = made.done()
+    ran = {
+        place: (row["criterion"], row["k"], row["sparsity"], dict(terms)["budget"])
+        for one in read_conditions(store, store.read_plan(made.name))
+        for place, row, terms in zip(one.places, one.rows, one.terms, strict=True)
+    }
+    batch = "of 16 examples"
+    wanted = {
+        "one": ("ks", 4, None, f"5 steps {batch}"),
+        "one+two!": (None, None, None, f"500 steps {batch}"),
+        "one+two!+three": ("magnitude", None, 0.9, f"2 epochs {batch}"),
+        "two!": ("ks", 4, None, f"5 steps {batch}"),
+    }
+    assert ran == {(step, "lota", under): wanted[step] for step, under in places}
 
 
 def test_over_alone_compares_with_the_states_of_each_task(tmp_path):
@@ -190,9 +251,14 @@ def test_a_disjoint_ticket_is_held_against_its_twin_alone(tmp_path):
 
 
 def test_one_seed_speaks_of_these_models_only_and_equal_rows_are_not_told_apart(tmp_path):
-    board, _ = board_of(tmp_path, seeds=[0])
-    text = next(one.text for one in board.verdicts if one.question == "forgetting")
-    assert text.endswith("one seed, so of these trained models only")
+    equal = {"full": QUALITIES["full"], "same": QUALITIES["full"]}
+    board, _ = board_of(tmp_path, seeds=[0], merge=False, qualities=equal)
+    found = said_of(board, "same")
+    assert found.keys() == {"forgetting", "sequence"}
+    for one in found.values():
+        assert one.text.endswith("one seed, so of these trained models only")
+        (number,) = one.comparisons
+        assert (one.verdict, number["value"], number["adjusted_p_value"]) == ("not_shown", 0, 1)
 
 
 def test_without_a_cell_there_is_no_measure_but_the_table_stands(tmp_path):

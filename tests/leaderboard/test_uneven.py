@@ -100,7 +100,7 @@ def made():
     base = groups([50.0] * 8, 1)
     lora = groups([60, 61, 62, 50, 50, 50, 50, 40], 2)
     rows = [row("base", "none", base), row("lora", "lora", lora)]
-    add_directions(rows, [base, lora], SPEC)
+    add_directions(rows, [base, lora], "default", lambda _: SPEC)
     return rows, [base, lora]
 
 
@@ -122,9 +122,31 @@ def test_a_bucket_scores_the_mean_of_its_directions_on_every_draw(made):
 
 def test_another_task_has_no_directions():
     rows = [row("base", "none", {})]
-    add_directions(rows, [{}], {"name": "translation"})
+    add_directions(rows, [{}], "default", lambda _: {"name": "translation"})
     assert rows[0]["directions"] is None
     assert list(direction_sections(rows)) == []
+
+
+def test_what_was_tuned_elsewhere_is_in_the_buckets_of_what_it_was_tuned_on():
+    """Scored under `here`: tuned there, moved there from another condition, and after two steps."""
+    specs = {
+        "here": SPEC,
+        "there": SPEC | {"tuned_on": ["deu-dan"]},
+        "pair": {"name": "translation", "source_language": "dan", "target_language": "deu"},
+    }
+    moved = row("moved", "full", {}) | {"condition": "there"}
+    steps = row("steps", "full", {}) | {
+        "condition": "there+pair+here",
+        "sequence": {"tasks": ["there", "pair", "here"], "step": 2, "of": 3},
+    }
+    rows = [row("base", "none", {}) | {"condition": "here"}, moved, steps]
+    add_directions(rows, [groups([50.0] * 8, seed) for seed in range(3)], "here", specs.__getitem__)
+    found = [one["directions"] for one in rows]
+    assert [one["tuned_on"] for one in found] == [TUNED_ON, ["deu-dan"], ["deu-dan", "dan-deu"]]
+    supervised = [one["buckets"]["supervised"]["directions"] for one in found]
+    assert supervised == [TUNED_ON, ["deu-dan"], ["dan-deu", "deu-dan"]]
+    assert found[1]["buckets"]["zero_shot_target"]["directions"] == ["deu-cat"]
+    assert found[1]["gains"] is not None
 
 
 def test_an_uneven_gain_names_what_is_lost(made):
@@ -152,7 +174,7 @@ def test_an_uneven_gain_names_what_is_lost(made):
 def test_what_is_not_shown_is_not_said(scores, verdict):
     base, own = groups([50.0] * 8, 1), groups(scores, 3)
     rows = [row("base", "none", base), row("full", "full", own)]
-    add_directions(rows, [base, own], SPEC)
+    add_directions(rows, [base, own], "default", lambda _: SPEC)
     found = judge_directions(board_of(rows), [base, own])
     assert found[0].verdict == verdict
 
@@ -161,7 +183,7 @@ def test_what_is_not_shown_is_not_said(scores, verdict):
 def better_everywhere():
     base, own = groups([50.0] * 8, 1), groups([60] * 8, 3)
     rows = [row("base", "none", base), row("full", "full", own)]
-    add_directions(rows, [base, own], SPEC)
+    add_directions(rows, [base, own], "default", lambda _: SPEC)
     return rows, [base, own]
 
 
@@ -193,7 +215,7 @@ def test_the_base_is_the_model_that_is_asked_as_all_others_are(better_everywhere
     detector = row("detector", "none", systems[0]) | {"statistic": "entropy"}
     worst = groups([0.0] * 8, 4)
     rows, systems = [detector, *rows], [worst, *systems]
-    add_directions(rows, systems, SPEC)
+    add_directions(rows, systems, "default", lambda _: SPEC)
     assert rows[2]["directions"]["gains"]["raw"]["eng-cat"]["value"] == pytest.approx(10.0)
     board = Compared("default", rows, [{}] * 3, [OF_BASE, OF_BASE, TERMS], VerdictSpec())
     assert {one.against for one in judge_directions(board, systems)} == {("base",)}
