@@ -20,18 +20,20 @@ from pathlib import PurePosixPath
 from typing import Any
 
 from ksl_bench.store import Store
-from ksl_bench.store.layout import FOLDERS, KEY, audit_path, body_path, plan_path, record_path
+from ksl_bench.store.layout import (
+    CHAIN,
+    FOLDERS,
+    KEY,
+    audit_path,
+    body_path,
+    plan_path,
+    record_path,
+)
 from ksl_bench.store.listing import Entry
 
 DAY = 86_400.0
 GRACE_DAYS = 1.0
 BROKEN = re.compile(r"\.corrupt-\d+(/|$)")
-CHAIN = (
-    ("source_state", "state"),
-    ("ticket", "ticket"),
-    ("state", "state"),
-    ("evaluation", "evaluation"),
-)
 
 
 @dataclass(frozen=True, slots=True)

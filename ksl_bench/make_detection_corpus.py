@@ -193,17 +193,14 @@ def _new(texts: Iterator[Text], count: int, seen: set[str]) -> list[Text]:
 def measure_statistics(sampler: Sampler, texts: Sequence[Text]) -> dict[str, dict[str, float]]:
     """Return by generator and statistic the AUC against the human texts, for the card."""
     scores = machine_scores(
-        {
-            name: torch.from_numpy(values)
-            for name, values in text_statistics(
-                sampler.model,
-                sampler.tokenizer,
-                [one.text for one in texts],
-                max_tokens=MAX_TOKENS,
-                batch_size=BATCH_ROWS,
-                worker=Worker(),
-            ).items()
-        }
+        text_statistics(
+            sampler.model,
+            sampler.tokenizer,
+            [one.text for one in texts],
+            max_tokens=MAX_TOKENS,
+            batch_size=BATCH_ROWS,
+            worker=Worker(),
+        )
     )
     generators = np.array([one.generator for one in texts])
     machine = np.array([one.label == "machine" for one in texts])
@@ -211,7 +208,7 @@ def measure_statistics(sampler: Sampler, texts: Sequence[Text]) -> dict[str, dic
     for generator in ("all", *sorted(set(generators[machine]))):
         kept = np.ones_like(machine) if generator == "all" else ~machine | (generators == generator)
         found[generator] = {
-            name: round(float(auc(values.numpy()[kept], machine[kept])), 3)
+            name: round(float(auc(values[kept], machine[kept])), 3)
             for name, values in scores.items()
         }
     return found

@@ -24,15 +24,11 @@ def check_model(plan: Plan) -> None:
     model = skeleton(plan.setting.model)
     tokenizer = load_tokenizer(plan.setting.model)
     room = getattr(model.config, "max_position_embeddings", None)
-    problems = [
-        f"baselines.{one.name}.train.max_seq_length: must be <= {room} (the model's positions), got "
-        f"{one.train.max_seq_length}"
-        for one in plan.suite.baselines
-        if room is not None and _has_length(one) and one.train.max_seq_length > room
-    ]
+    problems: list[str] = []
     for one in plan.suite.baselines:
         steps = [one.at_step(step) for step in range(max(1, len(one.by_step)))]
-        texts = [text for step in steps for text in _check_scopes(step, model)]
+        texts = [text for step in steps for text in _check_length(step, room)]
+        texts += [text for step in steps for text in _check_scopes(step, model)]
         texts += [text for step in steps for text in _check_tokens(step, plan, tokenizer)]
         problems += [f"baselines.{one.name}.{text}" for text in dict.fromkeys(texts)]
         problems += [f"baselines.{one.name}.{text}" for text in _check_performer(one, tokenizer)]
@@ -70,9 +66,13 @@ def check_devices(suite: Suite, *, here: bool) -> None:
         raise ConfigError(problems)
 
 
-def _has_length(baseline: Baseline) -> bool:
-    """Tell whether the longest text of a baseline counts: in tuning, or for a statistic."""
-    return METHODS[baseline.method].trains or baseline.statistic is not None
+def _check_length(baseline: Baseline, room: int | None) -> list[str]:
+    """Check the longest text of a baseline where it counts: in tuning, or for a statistic."""
+    counts = METHODS[baseline.method].trains or baseline.statistic is not None
+    longest = baseline.train.max_seq_length
+    if room is None or not counts or longest <= room:
+        return []
+    return [f"train.max_seq_length: must be <= {room} (the model's positions), got {longest}"]
 
 
 def _check_performer(baseline: Baseline, tokenizer: PreTrainedTokenizerBase) -> list[str]:

@@ -43,6 +43,10 @@ def problems_of(*assignments):
             ["baselines=[full]", "train.max_seq_length=99999"],
             "baselines.full.train.max_seq_length: must be <= ",
         ),
+        (
+            ["baselines=[{recipe: full, by_step: [{}, {train: {max_seq_length: 99999}}]}]"],
+            "baselines.full.train.max_seq_length: must be <= ",
+        ),
     ],
 )
 def test_one_line_names_field_value_and_what_is_allowed(assignments, said):

@@ -10,11 +10,16 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import TypeVar
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from ksl_bench.registry import Registry
+
+Scores = TypeVar("Scores", Tensor, NDArray[np.float64])
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,8 +129,8 @@ def binoculars(
     return _mean(surprise_BL, scored_BL) / _mean(cross_BL, scored_BL)
 
 
-def machine_scores(values: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Turn statistics so that a high score speaks for a machine.
+def machine_scores(values: Mapping[str, Scores]) -> dict[str, Scores]:
+    """Turn statistics, by name, so that a high score speaks for a machine.
 
     Raises:
         ConfigError: If a statistic is unknown.

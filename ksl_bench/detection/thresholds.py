@@ -14,9 +14,6 @@ from numpy.typing import ArrayLike, NDArray
 Floats = NDArray[np.float64]
 Bools = NDArray[np.bool_]
 
-FEWEST_PER_CLASS = 20
-"""A language with fewer human or fewer machine texts to calibrate on takes the threshold of all texts."""
-
 
 @dataclass(frozen=True, slots=True)
 class Thresholds:
@@ -81,7 +78,7 @@ def calibrate(
     machine: ArrayLike,
     languages: Sequence[str],
     *,
-    fewest_per_class: int = FEWEST_PER_CLASS,
+    fewest_per_class: int,
 ) -> Thresholds:
     """Choose thresholds on a calibration split.
 

@@ -1,5 +1,9 @@
 """Score what was generated, and keep what any later comparison needs of it.
 
+A draw may tell nothing: without a text of one class, or without any of a small group. It is then drawn again:
+the next draw that tells something stands for it. So every score of a resample is a number, and the interval
+is that over draws which tell something.
+
 Shapes: N sentences, S statistics of a sentence, B resamples.
 """
 
@@ -90,7 +94,7 @@ def score_answers(
             grouped.score(measure, kept_NS, rule, metric)
             if macro_axis is None:
                 value = measure.value(answers, rule)
-                resampled[name] = measure.scores(drawn.counts_BN, kept_NS)
+                resampled[name] = _told(measure.scores(drawn.counts_BN, kept_NS))
                 signature = measure.signature(answers, rule)
             else:
                 value, resampled[name] = grouped.mean(macro_axis, rule, metric)
@@ -129,9 +133,7 @@ class _Groups:
             value = measure.value(self._answers.at(places), rule)
             if np.isnan(value):  # the metric tells nothing of this group
                 continue
-            found_B = measure.scores(self._drawn.counts_BN[:, places], kept_NS[places])
-            # A draw without any example of a small group tells nothing of it.
-            resampled_B = np.where(np.isnan(found_B), value, found_B)
+            resampled_B = _told(measure.scores(self._drawn.counts_BN[:, places], kept_NS[places]))
             ends = _ends(value, resampled_B, self._drawn)
             entry = {"value": value, **ends, "examples": len(places)}
             self._keep(axis, group, rule, metric, entry, resampled_B)
@@ -139,9 +141,9 @@ class _Groups:
     def copy(self, source: str, rule: str, metric: str) -> None:
         """Take another rule's scores, which read the same."""
         for axis, group in self._places:
-            if metric not in self.scores[axis][group].get(source, {}):
+            entry = self.scores.get(axis, {}).get(group, {}).get(source, {}).get(metric)
+            if entry is None:  # the metric tells nothing of this group
                 continue
-            entry = self.scores[axis][group][source][metric]
             self._keep(
                 axis,
                 group,
@@ -164,6 +166,20 @@ class _Groups:
         value = float(np.mean([one[rule][metric]["value"] for one in groups.values()]))
         parts = [self.resampled[f"{axis}/{group}/{rule}/{metric}"] for group in groups]
         return value, np.mean(parts, axis=0)
+
+
+def _told(scores_B: Floats) -> Floats:
+    """Return the score of every draw; of one that is NaN that of the next that is not, in a circle.
+
+    Which draws those are depends on the examples alone, so systems stay paired.
+
+    Args:
+        scores_B: At least one of them is a number, (B,).
+    """
+    known = np.flatnonzero(~np.isnan(scores_B))
+    next_B = np.searchsorted(known, np.arange(len(scores_B))) % len(known)
+    found: Floats = scores_B[known[next_B]]
+    return found
 
 
 def _ends(value: float, resampled_B: Floats, drawn: Resampling) -> dict[str, float]:

@@ -18,8 +18,12 @@ from transformers import PreTrainedTokenizerBase
 
 from ksl_bench.data.batching import padding_id
 from ksl_bench.detection.statistics import binoculars, one_model_statistics
+from ksl_bench.errors import DataError
 from ksl_bench.evaluation.generate import batches_by_length
 from ksl_bench.training.loop import Worker
+
+NAMED = 5
+"""Texts that a message names; of more the first are."""
 
 
 @torch.inference_mode()
@@ -48,9 +52,19 @@ def text_statistics(
 
     Returns:
         By name, float64, (N,): with a performer `binoculars`, else those of one model.
+
+    Raises:
+        DataError: If a text has no token with a token before it; it names the text by its place, from 0.
     """
     model.eval()
     ids = [tokenizer(one)["input_ids"][:max_tokens] for one in texts]
+    short = [f"{at} ({texts[at]!r})" for at, one in enumerate(ids) if len(one) < 2]
+    if short:
+        more = f", and {len(short) - NAMED} more" if len(short) > NAMED else ""
+        raise DataError(
+            f"a statistic needs texts of two tokens or more; text {', '.join(short[:NAMED])}{more} (from 0) "
+            f"has fewer"
+        )
     mine: dict[int, dict[str, float]] = {}
     for batch in batches_by_length(ids, batch_size=batch_size)[worker.rank :: worker.world_size]:
         ids_BL, real_BL = _pad_right([ids[index] for index in batch], padding_id(tokenizer))

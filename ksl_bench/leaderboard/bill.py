@@ -77,11 +77,12 @@ def add_cost_over_full(rows: Sequence[Row]) -> None:
     """Add `cost.over_full` to every row: its device-hours, search and all, over full fine-tuning's there.
 
     Both are whole runs. What full fine-tuning had cost when it reached the row's score is not known: no score
-    is taken while it trains.
+    is taken while it trains. A probe and a merge of it have its method, and are not it.
     """
     full: dict[str, float] = {}
     for row in rows:
-        if row["method"] == "full" and row["cost"] and row["probe"] is None:
+        derived = row["probe"] is not None or row["merge"] is not None
+        if row["method"] == "full" and row["cost"] and not derived:
             full.setdefault(row["condition"], row["cost"]["total_device_hours"])
     for row in rows:
         if row["cost"] is not None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 from ksl_bench.config import VerdictSpec
@@ -24,7 +25,12 @@ from ksl_bench.leaderboard.runs import (
     read_runs,
     systems_of,
 )
-from ksl_bench.leaderboard.sequence import add_measures, kept_systems, sequence_places
+from ksl_bench.leaderboard.sequence import (
+    add_measures,
+    kept_systems,
+    recipe_at,
+    sequence_places,
+)
 from ksl_bench.leaderboard.uneven import judge_directions
 from ksl_bench.leaderboard.verdicts import Compared, Verdict
 from ksl_bench.registry import unknown
@@ -135,7 +141,7 @@ def _scored(
 ) -> Scored:
     scored = Scored(condition, tuple(here), [], [], [], [])
     for place, runs in here.items():
-        recipe = recipes[place[1]]
+        recipe = recipe_at(recipes[place[1]], steps.get(place))
         row = make_row(recipe, place, runs, task=task, price=price)
         done = [run for run in runs if run.finished]
         row["audits"] = read_audits(store, recipe, place, done)
@@ -166,11 +172,12 @@ def read_board(store: Store, suite: str) -> Board:
     rankings: dict[str, list[Ranked]] = {}
     verdicts: list[Verdict] = []
     cells: dict[Place, Systems] = {}
+    terms: dict[Place, Terms] = {}
     in_sequence = bool(sequence_places(plan))
     for one in read_conditions(store, plan):
         add_gains(one.rows, one.systems, margin=spec.margin)
         rankings[one.condition] = rank_rows(one.rows, one.terms, one.systems, rule=spec.rule)
-        add_directions(one.rows, one.groups, task_spec_of(plan, one.condition))
+        add_directions(one.rows, one.groups, one.condition, partial(task_spec_of, plan))
         add_score_against_full(one.rows, rankings[one.condition])
         said = judge(one.condition, one.rows, one.systems, one.terms, spec)
         compared = Compared(one.condition, one.rows, one.systems, one.terms, spec)
@@ -182,6 +189,7 @@ def read_board(store: Store, suite: str) -> Board:
             made[place] = row
         if in_sequence:
             cells |= _cells(one)
+            terms |= {place: own for place, own in zip(one.places, one.terms, strict=True) if own}
         verdicts += said
     order = dict.fromkeys(
         (row["condition"], row["baseline"], row["scored_under"]) for row in plan["rows"]
@@ -189,7 +197,7 @@ def read_board(store: Store, suite: str) -> Board:
     rows = [made[place] for place in order]
     add_recovery(rows, margin=spec.margin)
     add_cost_over_full(rows)
-    judged = judge_sequences(rows, add_measures(rows, cells), spec)
+    judged = judge_sequences(rows, terms, add_measures(rows, cells), spec)
     for row in rows:
         row["verdicts"] += [verdict.as_dict() for verdict in judged if _speaks_of(verdict, row)]
     verdicts += judged

@@ -36,6 +36,11 @@ def apart(one: Terms, other: Terms) -> str | None:
     return "; ".join(parts) or None
 
 
+def missing_of(*rows: Mapping[str, Any]) -> str | None:
+    """Return how many seeds of some rows finished, as `missing_seeds`; None where all did."""
+    return "; ".join(one for one in map(missing_seeds, rows) if one) or None
+
+
 def missing_seeds(row: Mapping[str, Any]) -> str | None:
     """Return how many seeds of a row finished, and what became of the others; None where all did."""
     ends = list(dict.fromkeys(row["unfinished_seeds"].values()))

@@ -12,21 +12,21 @@ Besides, it has English on one side or not. The score of a bucket is the plain m
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
-from ksl_bench.leaderboard.gains import headline, shown_rules, told, told_difference
+from ksl_bench.leaderboard.gains import headline, is_base, shown_rules, told, told_difference
 from ksl_bench.leaderboard.runs import Group
 from ksl_bench.significance.intervals import Difference, differences, mean_intervals
 from ksl_bench.significance.resampling import System
+from ksl_bench.tasks.readings import DIRECTION
 
 Row = dict[str, Any]
 Groups = Mapping[Group, System]
 
-AXIS = "direction"
 BUCKETS = (
     "supervised",
     "zero_shot_pair",
@@ -76,8 +76,12 @@ class Gains:
 
 def direction_gains(own: Groups, base: Groups, *, rule: str, metric: str) -> Gains:
     """Return what a row gained over the base in every direction."""
-    names = tuple(group for axis, group, *rest in own if axis == AXIS and rest == [rule, metric])
-    pairs = [(own[AXIS, one, rule, metric], base[AXIS, one, rule, metric]) for one in names]
+    names = tuple(
+        group for axis, group, *rest in own if axis == DIRECTION and rest == [rule, metric]
+    )
+    pairs = [
+        (own[DIRECTION, one, rule, metric], base[DIRECTION, one, rule, metric]) for one in names
+    ]
     return Gains(names, tuple(differences(pairs)))
 
 
@@ -101,31 +105,55 @@ def mean_system(systems: Sequence[System]) -> System:
     )
 
 
+def tuned_on_of(row: Row, spec_of: Callable[[str], Mapping[str, Any]]) -> list[str]:
+    """Return the directions that a row was tuned on: under its condition, or in a sequence up to its step.
+
+    Args:
+        row: With its `sequence`.
+        spec_of: From a condition to its task, as the plan has it.
+    """
+    where = row.get("sequence")
+    conditions = where["tasks"][: where["step"]] if where else [row["condition"]]
+    found: dict[str, None] = {}
+    for spec in map(spec_of, conditions):
+        pair = spec.get("source_language"), spec.get("target_language")
+        alone = [f"{pair[0]}-{pair[1]}"] if all(pair) else []
+        found |= dict.fromkeys(spec.get("tuned_on") or alone)
+    return list(found)
+
+
 def add_directions(
-    rows: Sequence[Row], groups: Sequence[Groups], spec: Mapping[str, Any] | None
+    rows: Sequence[Row],
+    groups: Sequence[Groups],
+    condition: str,
+    spec_of: Callable[[str], Mapping[str, Any]],
 ) -> None:
     """Add `directions` to rows that were scored under one condition; None where the task has none.
+
+    The directions are those that are scored, their buckets go by what each row was tuned on.
 
     Args:
         rows: With their scores.
         groups: Of each row; empty where it has none.
-        spec: The condition's task, as the plan has it.
+        condition: That the rows were scored under.
+        spec_of: From a condition to its task, as the plan has it.
     """
     for row in rows:
         row["directions"] = None
-    if spec is None or spec.get("name") != "directions":
+    spec = spec_of(condition)
+    if spec.get("name") != "directions":
         return
-    buckets = buckets_of(spec["directions"], spec["tuned_on"])
     base = next(
-        (own for row, own in zip(rows, groups, strict=True) if own and row["method"] == "none"),
+        (own for row, own in zip(rows, groups, strict=True) if own and is_base(row)),
         None,
     )
     for row, own in zip(rows, groups, strict=True):
         if not own:
             continue
-        against = None if row["method"] == "none" else base
+        against, tuned_on = None if is_base(row) else base, tuned_on_of(row, spec_of)
+        buckets = buckets_of(spec["directions"], tuned_on)
         row["directions"] = {
-            "tuned_on": list(spec["tuned_on"]),
+            "tuned_on": tuned_on,
             "buckets": {
                 name: {"directions": some, **_bucket(some, own, against)}
                 for name, some in buckets.items()
@@ -136,7 +164,9 @@ def add_directions(
 
 def _bucket(directions: Sequence[str], own: Groups, base: Groups | None) -> Row:
     """Return the scores of a bucket, and the gains over the base, by rule and metric."""
-    kinds = list(dict.fromkeys((rule, metric) for axis, _, rule, metric in own if axis == AXIS))
+    kinds = list(
+        dict.fromkeys((rule, metric) for axis, _, rule, metric in own if axis == DIRECTION)
+    )
     means = [_mean(own, directions, kind) for kind in kinds]
     scores: Row = {}
     for (rule, metric), interval in zip(kinds, mean_intervals(means), strict=True):
@@ -153,7 +183,7 @@ def _bucket(directions: Sequence[str], own: Groups, base: Groups | None) -> Row:
 
 
 def _mean(groups: Groups, directions: Sequence[str], kind: tuple[str, str]) -> System:
-    return mean_system([groups[AXIS, one, *kind] for one in directions])
+    return mean_system([groups[DIRECTION, one, *kind] for one in directions])
 
 
 def _each(row: Row, own: Groups, base: Groups) -> Row:

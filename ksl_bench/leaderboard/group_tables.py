@@ -5,12 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from ksl_bench.leaderboard.directions import AXIS as DIRECTION
 from ksl_bench.leaderboard.gains import Row, headline, shown_rules
 from ksl_bench.leaderboard.numbers import Show, shown
 from ksl_bench.leaderboard.tables import Line, Section
 from ksl_bench.leaderboard.verdicts import unit
-from ksl_bench.tasks.readings import WHERE
+from ksl_bench.tasks.readings import DIRECTION, WHERE
 
 
 @dataclass(frozen=True, slots=True)

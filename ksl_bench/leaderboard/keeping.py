@@ -6,8 +6,10 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from ksl_bench.config import VerdictSpec
-from ksl_bench.leaderboard.comparable import missing_seeds
+from ksl_bench.leaderboard.comparable import apart, missing_of
 from ksl_bench.leaderboard.gains import Row, told_difference
+from ksl_bench.leaderboard.ranking import Terms
+from ksl_bench.leaderboard.sequence import Place
 from ksl_bench.leaderboard.verdicts import (
     Verdict,
     claim,
@@ -40,13 +42,18 @@ WORDS = {
 """Of each measure: what a lower value is, a higher one, and one that is not shown to differ."""
 
 
-def judge_sequences(rows: Sequence[Row], measured: Measured, spec: VerdictSpec) -> list[Verdict]:
+def judge_sequences(
+    rows: Sequence[Row], terms: Mapping[Place, Terms], measured: Measured, spec: VerdictSpec
+) -> list[Verdict]:
     """Compare baselines in one sequence: each with full fine-tuning, a disjoint ticket with one that is not.
 
-    Each measure, and the disjoint tickets, are one family of tests, corrected for all its comparisons (Holm).
+    Each measure, and the disjoint tickets, are one family of tests, corrected for all its comparisons
+    (Holm). Two that were not tuned and scored alike at every step are not judged against each other, nor is
+    one whose seeds did not all finish.
 
     Args:
         rows: Of the leaderboard.
+        terms: What must be alike for a judgement, of each row that has a score.
         measured: As `add_measures` returns it.
         spec: What was fixed before any number was seen.
     """
@@ -61,11 +68,25 @@ def judge_sequences(rows: Sequence[Row], measured: Measured, spec: VerdictSpec) 
     against_full = [(name, full) for name in last if full is not None and name != full]
     families = [(measure, question, against_full) for measure, question in QUESTIONS.items()]
     families.append(("forgetting", "disjoint", list(_twins(last))))
+    at_steps = _by_baseline(rows, terms)
     return [
         verdict
         for measure, question, pairs in families
-        for verdict in _family(measure, question, pairs, last, measured, spec.rule)
+        for verdict in _family(measure, question, pairs, last, at_steps, measured, spec.rule)
     ]
+
+
+def _by_baseline(
+    rows: Sequence[Row], terms: Mapping[Place, Terms]
+) -> dict[str, dict[tuple[int, str], Terms]]:
+    """Return the terms of every baseline's rows in the sequence, by step and task."""
+    found: dict[str, dict[tuple[int, str], Terms]] = {}
+    for row in rows:
+        place = row["condition"], row["baseline"], row["scored_under"]
+        if row["sequence"] is not None and place in terms:
+            at = row["sequence"]["step"], row["scored_under"]
+            found.setdefault(row["baseline"], {})[at] = terms[place]
+    return found
 
 
 def _twins(last: Mapping[str, Row]) -> Iterator[tuple[str, str]]:
@@ -84,63 +105,103 @@ def _family(
     question: str,
     pairs: Sequence[tuple[str, str]],
     last: Mapping[str, Row],
+    terms: Mapping[str, Mapping[tuple[int, str], Terms]],
     measured: Measured,
     rule: str,
 ) -> Iterator[Verdict]:
     known = [
-        pair for pair in pairs if all(measure in measured.get((one, rule), {}) for one in pair)
+        PairOfRows(
+            measure,
+            question,
+            last[one],
+            last[other],
+            rule,
+            apart=_apart(terms[one], terms[other]),
+            missing=missing_of(last[one], last[other]),
+        )
+        for one, other in pairs
+        if all(measure in measured.get((name, rule), {}) for name in (one, other))
     ]
-    gaps = differences(
-        [(measured[one, rule][measure], measured[other, rule][measure]) for one, other in known]
-    )
-    levels = holm([one.guarded_p_value for one in gaps])
-    for (one, other), gap, level in zip(known, gaps, levels, strict=True):
-        compared = Compared(measure, question, last[one], last[other], rule)
-        yield _verdict(compared, gap, float(level))
+    alike = [pair for pair in known if pair.apart is None]
+    systems = [
+        (
+            measured[pair.row["baseline"], rule][measure],
+            measured[pair.other["baseline"], rule][measure],
+        )
+        for pair in alike
+    ]
+    found = list(zip(alike, differences(systems), strict=True))
+    levels = iter(holm([gap.guarded_p_value for pair, gap in found if pair.missing is None]))
+    for pair, gap in found:
+        yield _verdict(pair, gap, None if pair.missing else float(next(levels)))
+    for pair in known:
+        if pair.apart is not None:
+            yield _not_comparable(pair, pair.apart)
+
+
+def _apart(
+    one: Mapping[tuple[int, str], Terms], other: Mapping[tuple[int, str], Terms]
+) -> str | None:
+    """Return why two baselines cannot be judged against each other: the first step that tells them apart."""
+    found = (apart(own, other[at]) for at, own in one.items() if at in other)
+    return next((why for why in found if why), None)
 
 
 @dataclass(frozen=True, slots=True)
-class Compared:
-    """Two rows, and what of them is compared."""
+class PairOfRows:
+    """Two rows, what of them is compared, and what forbids it."""
 
     measure: str
     question: str
     row: Row
     other: Row
     rule: str
+    apart: str | None
+    """Why they cannot be judged against each other."""
+    missing: str | None
+    """How many of their seeds finished, where not all did."""
 
 
-def _verdict(compared: Compared, gap: Difference, level: float) -> Verdict:
-    measure, row, full, rule = compared.measure, compared.row, compared.other, compared.rule
+def _verdict(pair: PairOfRows, gap: Difference, level: float | None) -> Verdict:
+    """Say what a difference shows; `level` is its corrected p-value, None where seeds are missing."""
+    measure, row, other, rule = pair.measure, pair.row, pair.other, pair.rule
     lower, higher, neither = WORDS[measure]
     said, verdict, why = neither, "not_shown", ""
-    missing = "; ".join(one for one in map(missing_seeds, (row, full)) if one)
-    if missing:
-        why = f", {missing}"
+    if level is None:
+        why = f", {pair.missing}"
     elif level < ALPHA and gap.interval.value:
         said = higher if gap.interval.value > 0 else lower
         verdict = said.split(" than")[0].replace(" ", "_")
     elif gap.interval.low > 0 or gap.interval.high < 0:
         why = f", p = {level:.2f} corrected for all comparisons"
-    own, other = (one["sequence"][measure][rule] for one in (row, full))
+    own, its = (one["sequence"][measure][rule] for one in (row, other))
     where, points = WHERE.get(rule, f"by {rule}"), unit(row)
     what = (
-        f"{told_number(own)} against {told_number(other)} {points} forgotten of an earlier task"
+        f"{told_number(own)} against {told_number(its)} {points} forgotten of an earlier task"
         if measure == "forgetting"
-        else f"{own['value']:.1f} against {other['value']:.1f} {points}, mean over the tasks"
+        else f"{own['value']:.1f} against {its['value']:.1f} {points}, mean over the tasks"
     )
-    brief = f"{said} {full['baseline']} ({told_gap(gap)}{why})"
+    brief = f"{said} {other['baseline']} ({told_gap(gap)}{why})"
+    text = (
+        f"{said} {other['baseline']} {where}: {what}, difference {told_gap(gap)}{why}{claim(gap)}"
+    )
+    return _made(pair, verdict, brief, text, [{**told_difference(gap), "adjusted_p_value": level}])
+
+
+def _not_comparable(pair: PairOfRows, why: str) -> Verdict:
+    said = f"not comparable with {pair.other['baseline']}: {why}"
+    return _made(pair, "not_comparable", said, f"is {said}", [])
+
+
+def _made(pair: PairOfRows, verdict: str, brief: str, said: str, numbers: Sequence[Row]) -> Verdict:
     return Verdict(
-        question=compared.question,
-        condition=row["condition"],
-        baseline=row["baseline"],
-        against=(full["baseline"],),
-        rule=rule,
+        question=pair.question,
+        condition=pair.row["condition"],
+        baseline=pair.row["baseline"],
+        against=(pair.other["baseline"],),
+        rule=pair.rule,
         verdict=verdict,
         brief=brief,
-        text=(
-            f"{row['baseline']} {said} {full['baseline']} {where}: {what}, difference "
-            f"{told_gap(gap)}{why}{claim(gap)}"
-        ),
-        comparisons=({**told_difference(gap), "adjusted_p_value": level},),
+        text=f"{pair.row['baseline']} {said}",
+        comparisons=tuple(numbers),
     )

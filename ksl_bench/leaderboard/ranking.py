@@ -33,7 +33,7 @@ class Ranked:
 
 
 def terms_of(row: Row, recipe: Mapping[str, Any], result: Mapping[str, Any]) -> Terms:
-    """Return what a row must share with those that it is ranked with."""
+    """Return what a row must share with those that it is ranked with; `recipe` is what ran there."""
     train, search = recipe["train"], recipe.get("search")
     batch = f"{train['global_batch_size']} examples"
     length = f"{train['steps']} steps" if train["steps"] else f"{train['epochs']:g} epochs"

@@ -29,7 +29,7 @@ def make_row(
     """Return what a leaderboard says of one baseline; its keys are the contract of `--format json`.
 
     Args:
-        recipe: The baseline, as the suite has it.
+        recipe: The baseline, as it ran there: of one that differs from step to step that of its step.
         place: Where it stands.
         runs: One a seed.
         task: Name of the task that it is scored at.

@@ -13,19 +13,13 @@ from ksl_bench.errors import StorageError
 from ksl_bench.evaluation.scoring import GROUPS_FILE, RESAMPLES_FILE, read_arrays
 from ksl_bench.significance.resampling import Draw, System
 from ksl_bench.store import Store
+from ksl_bench.store.layout import CHAIN
 
 Group = tuple[str, str, str, str]
 """Axis, group, rule and metric."""
 
 _REQUESTS = 64
 """To an object store at once: each takes its time, and a leaderboard has thousands."""
-
-_CHAIN = (
-    ("state", "source_state"),
-    ("ticket", "ticket"),
-    ("state", "state"),
-    ("evaluation", "evaluation"),
-)
 
 
 class Run:
@@ -60,7 +54,7 @@ class Run:
                 self.status = "skipped"
                 self.reason = f"{what} is {record['status']}: {record['reason']}"
                 return
-        for kind, field in _CHAIN:
+        for field, kind in CHAIN:
             record = store.record(kind, row[field]) if row[field] else None
             if record is None or record["status"] == "finished":
                 continue

@@ -58,6 +58,21 @@ def sequence_places(plan: Mapping[str, Any]) -> dict[Place, Row]:
     }
 
 
+def recipe_at(recipe: Mapping[str, Any], where: Mapping[str, Any] | None) -> Mapping[str, Any]:
+    """Return a baseline as it ran for one row: at the row's step, and alone as at the first.
+
+    Args:
+        recipe: As the plan has it, perhaps with what each step is tuned with.
+        where: Of the row, as `sequence_places` has it; None of one that stands in no sequence. A merge holds
+            the states of all steps; it keeps what is said for them together.
+    """
+    by_step = recipe.get("by_step")
+    if not by_step or (where is not None and where["merged"]):
+        return recipe
+    own = by_step[0 if where is None else where["step"] - 1]
+    return {**recipe, **own, "by_step": []}
+
+
 def kept_systems(row: Row, systems: Systems | None) -> Systems | None:
     """Return the systems of a row's headline metric, by rule and metric; the rest may be forgotten."""
     if systems is None or row["probe"] is not None or row["scores"] is None:

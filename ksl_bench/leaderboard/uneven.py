@@ -1,7 +1,8 @@
 """The question that many directions raise: does a method gain everywhere, or pay in some for others?
 
 A gain or loss is told of a direction only if chance is ruled out over all directions and rows of the
-condition (Holm), and of the mean of a bucket only if it is over all buckets and rows.
+condition (Holm), and of the mean of a bucket only if it is over all buckets and rows. Rows that were not
+computed and scored as the base was are not judged, nor are those whose seeds did not all finish.
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from ksl_bench.leaderboard.directions import Gains, Groups, bucket_gains, direction_gains
-from ksl_bench.leaderboard.gains import headline, told_difference
+from ksl_bench.leaderboard.gains import headline, is_base, told_difference
 from ksl_bench.leaderboard.verdicts import Compared, Verdict, claim, make_verdict, told_gap, unit
 from ksl_bench.significance.intervals import ALPHA, Difference
 from ksl_bench.significance.ranks import holm
@@ -51,34 +52,55 @@ def judge_directions(board: Compared, groups: Sequence[Groups]) -> list[Verdict]
         board: The rows of one condition, with their `directions`.
         groups: Of each row; empty where it has none.
     """
-    bases = board.of_method("none")
-    if not bases or board.rows[bases[0]].get("directions") is None:
+    base = next((one for one in board.scored() if is_base(board.rows[one])), None)
+    if base is None or board.rows[base].get("directions") is None:
         return []
-    places = [one for one in board.scored() if one not in bases and groups[one]]
+    tuned = [one for one in board.scored() if board.rows[one]["method"] != "none" and groups[one]]
     return [
-        verdict
-        for rule in board.rules()
-        for verdict in _judge(board, groups, places, bases[0], rule)
+        verdict for rule in board.rules() for verdict in _judge(board, groups, tuned, base, rule)
     ]
 
 
 def _judge(
-    board: Compared, groups: Sequence[Groups], places: Sequence[int], base: int, rule: str
+    board: Compared, groups: Sequence[Groups], tuned: Sequence[int], base: int, rule: str
 ) -> Iterator[Verdict]:
     metric = headline(board.rows[base])
-    told: Row = board.rows[base]["directions"]["buckets"]
-    buckets = {name: told[name]["directions"] for name in BUCKET_NAMES if name in told}
+    places = [one for one in tuned if not board.apart(one, base) and not board.missing(one, base)]
     single = {
         place: direction_gains(groups[place], groups[base], rule=rule, metric=metric)
         for place in places
     }
     means = {
-        place: bucket_gains(groups[place], groups[base], buckets, rule=rule, metric=metric)
+        place: bucket_gains(
+            groups[place], groups[base], _buckets(board.rows[place]), rule=rule, metric=metric
+        )
         for place in places
     }
     by_direction, by_bucket = corrected(single), corrected(means)
-    for place, gains in single.items():
-        yield _verdict(board, place, base, rule, gains, by_direction[place], by_bucket[place])
+    for place in tuned:
+        if place in single:
+            shown = by_direction[place], by_bucket[place]
+            yield _verdict(board, place, base, rule, single[place], *shown)
+        else:
+            yield _forbidden(board, place, base, rule)
+
+
+def _buckets(row: Row) -> dict[str, list[str]]:
+    """Return the directions of a row's buckets that share none."""
+    told: Row = row["directions"]["buckets"]
+    return {name: told[name]["directions"] for name in BUCKET_NAMES if name in told}
+
+
+def _forbidden(board: Compared, place: int, base: int, rule: str) -> Verdict:
+    """Say why a row is not judged: what tells it and the base apart, or seeds that are missing."""
+    apart, two = board.apart(place, base), board.name(base)
+    if apart is not None:
+        verdict, said = "not_comparable", f"not comparable with {two}: {apart}"
+    else:
+        missing = board.missing(place, base)
+        verdict, said = "inconclusive", f"inconclusive against {two}: {missing}"
+    text = f"{board.name(place)} is {said}"
+    return make_verdict(board, "directions", place, (base,), rule, verdict, said, text, ())
 
 
 def corrected(gains: Mapping[int, Gains]) -> dict[int, Shown]:

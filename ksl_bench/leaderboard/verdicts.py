@@ -8,7 +8,7 @@ from statistics import mean
 from typing import Any
 
 from ksl_bench.config import VerdictSpec
-from ksl_bench.leaderboard.comparable import apart, missing_seeds
+from ksl_bench.leaderboard.comparable import apart, missing_of
 from ksl_bench.leaderboard.gains import Systems, headline, told_difference
 from ksl_bench.leaderboard.ranking import Terms
 from ksl_bench.significance.intervals import Difference, differences
@@ -97,8 +97,7 @@ class Compared:
 
     def missing(self, *places: int) -> str | None:
         """Return how many seeds of some rows finished, and what became of the others; None where all did."""
-        found = (missing_seeds(self.rows[place]) for place in places)
-        return "; ".join(one for one in found if one) or None
+        return missing_of(*(self.rows[place] for place in places))
 
     def compare(self, pairs: Sequence[tuple[int, int]], rule: str) -> list[Difference | None]:
         """Return the differences of pairs of places on the headline metric; None where rows are apart."""

@@ -69,13 +69,13 @@ def select(
             p-values, or the rows before and after cannot be compared.
     """
     try:
-        order = criterion.rank(evidence)
-        if excluded:
-            order = order[~torch.isin(order, torch.tensor(excluded))]
+        ranked = criterion.rank(evidence)
+        order = ranked[~torch.isin(ranked, torch.tensor(list(excluded), dtype=ranked.dtype))]
+        taken = len(ranked) - len(order)
         if alpha is not None:
-            chosen = _below(order, criterion, evidence, alpha)
+            chosen = _below(order, criterion, evidence, alpha, taken=taken)
         elif evidence.k is not None:
-            chosen = _first(order, criterion, evidence.k)
+            chosen = _first(order, criterion, evidence.k, taken=taken)
         else:
             assert criterion.own_size
             chosen = order
@@ -84,22 +84,30 @@ def select(
         raise TicketError(f"rows cannot be compared: {error}") from None
 
 
-def _first(order: Tensor, criterion: Criterion, k: int) -> Tensor:
+def _first(order: Tensor, criterion: Criterion, k: int, *, taken: int) -> Tensor:
+    """Return the first k rows; `taken` is how many more there were before earlier tickets took theirs."""
     if k < 1:
         raise TicketError(f"k must be >= 1, got {k}")
     if k > len(order):
         what = "moved" if "tuned" in criterion.needs else "were seen in tuning"
-        raise TicketError(
-            f"k={k}, but only {len(order)} rows {what if not criterion.own_size else 'are named'}"
-        )
+        what = "are named" if criterion.own_size else what
+        if taken:
+            raise TicketError(
+                f"k={k}, but only {len(order)} of the {taken + len(order)} rows that {what} are left; "
+                f"earlier tickets took the others"
+            )
+        raise TicketError(f"k={k}, but only {len(order)} rows {what}")
     return order[:k]
 
 
-def _below(order: Tensor, criterion: Criterion, evidence: Evidence, alpha: float) -> Tensor:
+def _below(
+    order: Tensor, criterion: Criterion, evidence: Evidence, alpha: float, *, taken: int
+) -> Tensor:
     if not criterion.takes_alpha:
         raise TicketError(f"alpha={alpha:g}: this criterion has no p-values; give k")
     if not len(order):
-        raise TicketError(f"alpha={alpha:g}, but no row moved")
+        why = f"earlier tickets took all {taken} rows that moved" if taken else "no row moved"
+        raise TicketError(f"alpha={alpha:g}, but {why}")
     p_values = evidence.p_values_V[order.numpy()]
     if not (p_values < alpha).any():
         raise TicketError(f"no row has p < {alpha:g}; the smallest is {p_values.min():.3g}")

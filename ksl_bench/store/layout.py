@@ -14,6 +14,13 @@ TICKET = "ticket"
 
 FOLDERS = {"state": "states", "ticket": "tickets", "evaluation": "evaluations"}
 _RECORDS = {"state": "state.json", "evaluation": "result.json"}
+CHAIN = (
+    ("source_state", "state"),
+    ("ticket", "ticket"),
+    ("state", "state"),
+    ("evaluation", "evaluation"),
+)
+"""Fields of a plan's row that name its artifacts, with the kind of each, sources first."""
 KEY = re.compile(r"[0-9a-f]{20}")
 STAMP = re.compile(r"\d{8}T\d{6}Z")
 NAME = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9._-]*")

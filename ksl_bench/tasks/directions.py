@@ -18,9 +18,8 @@ from ksl_bench.data.prompts import Template, template
 from ksl_bench.data.readers import Pair
 from ksl_bench.tasks.base import Example, Examples, Output
 from ksl_bench.tasks.language_id import Identify, controlled_identifier, text_identifier
+from ksl_bench.tasks.readings import DIRECTION
 from ksl_bench.tasks.translation import FIELDS, TEXTS, on_text, translation_diagnostics
-
-AXIS = "direction"
 
 
 class Directions:
@@ -28,7 +27,7 @@ class Directions:
 
     sentence: ClassVar[str] = "source"
     labels: tuple[tuple[str, str], ...] = ()
-    macro_axis: str | None = AXIS
+    macro_axis: str | None = DIRECTION
 
     def __init__(self, spec: DirectionsSpec) -> None:
         """Take the directions, the prompt and the files from a suite."""
@@ -74,7 +73,7 @@ class Directions:
                 segment[target],
                 language=target[:3],
                 document=str(place),
-                groups={AXIS: f"{source}-{target}"},
+                groups={DIRECTION: f"{source}-{target}"},
             )
             for place, segment in enumerate(corpus.segments)
             for source, target in directions
@@ -82,7 +81,7 @@ class Directions:
         digest = digest_of(
             pair
             for one in items
-            for pair in (Pair(one.groups[AXIS], ""), Pair(one.fields["source"], one.response))
+            for pair in (Pair(one.groups[DIRECTION], ""), Pair(one.fields["source"], one.response))
         )
         available = corpus.available * len(directions)
         return Examples(tuple(items), digest, corpus.origin, available)

@@ -29,6 +29,8 @@ class Readings:
     """Whether thresholds are chosen on dev, which is then never scored."""
 
 
+DIRECTION = "direction"
+"""The axis of groups that says from which language into which."""
 TEXT_METRICS = ("bleu", "chrf", "spbleu_flores101", "spbleu_flores200")
 LANGUAGE_METRICS = ("off_target", "no_language")
 """Of hypotheses, in per cent: in another language than the wanted one, and in none that can be told."""

@@ -13,9 +13,10 @@ from torch import nn
 
 from ksl_bench.config import Precision, Split
 from ksl_bench.data.batching import padding_id
-from ksl_bench.detection.statistics import STATISTICS
+from ksl_bench.detection.statistics import machine_scores
 from ksl_bench.detection.thresholds import Floats, Thresholds, calibrate
 from ksl_bench.detection.votes import majority, vote_share
+from ksl_bench.errors import DataError
 from ksl_bench.evaluation.answers import read_answers
 from ksl_bench.evaluation.likelihood import answer_scores
 from ksl_bench.evaluation.text_statistics import text_statistics
@@ -107,17 +108,20 @@ class _Detector:
             return odds
         throttled, total = Throttle(self._report), len(examples.items)
         name = self._work.baseline.statistic.name
-        values = text_statistics(
-            self._model,
-            warm.tokenizer,
-            [one.fields["text"] for one in examples.items],
-            performer=self._second,
-            max_tokens=self._work.baseline.train.max_seq_length,
-            batch_size=decoding.batch_size,
-            worker=warm.worker,
-            on_batch=lambda done: throttled({"step": done, "total": total}),
-        )
-        return STATISTICS[name].sign * values[name]
+        try:
+            values = text_statistics(
+                self._model,
+                warm.tokenizer,
+                [one.fields["text"] for one in examples.items],
+                performer=self._second,
+                max_tokens=self._work.baseline.train.max_seq_length,
+                batch_size=decoding.batch_size,
+                worker=warm.worker,
+                on_batch=lambda done: throttled({"step": done, "total": total}),
+            )
+        except DataError as error:
+            raise DataError(f"{split}: {error}") from None
+        return machine_scores(values)[name]
 
 
 def load_performer(warm: Warm, performer: Step | ModelReference, precision: Precision) -> nn.Module:

@@ -14,7 +14,6 @@ from ksl_bench.config import TicketSpec
 from ksl_bench.errors import TicketError
 from ksl_bench.lottery.entries import ENTRY_CRITERIA, EntryEvidence, pick_entries
 from ksl_bench.lottery.mask import Mask
-from ksl_bench.methods.scope import linear_layers
 from ksl_bench.plan import Work
 from ksl_bench.worker.outcome import Outcome
 from ksl_bench.worker.warm import Warm
@@ -23,10 +22,7 @@ from ksl_bench.worker.warm import Warm
 def build_mask(warm: Warm, work: Work, spec: TicketSpec) -> Outcome:
     """Select entries and write the mask; the leading worker does it."""
     started, precision = time.perf_counter(), work.baseline.train.precision
-    weights = {
-        name: one.weight.detach().float()
-        for name, one in linear_layers(warm.model(precision, work.parents)).items()
-    }
+    weights = {name: one.float() for name, one in warm.layers(precision, work.parents).items()}
     shapes = {name: tuple(one.shape) for name, one in weights.items()}
     evidence = EntryEvidence(
         shapes=shapes, task_vector=_task_vector(warm, work, weights), seed=work.seed

@@ -12,7 +12,7 @@ from typing import Any
 
 import torch.distributed as dist
 from safetensors.torch import load
-from torch import nn
+from torch import Tensor, nn
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from ksl_bench import measure
@@ -161,13 +161,18 @@ class Warm:
         """Return a scope of the model that parents left; its rows are as fp32 masters start from them."""
         return find_scope(self._pristine(precision, parents), name)
 
+    def layers(self, precision: Precision, parents: Sequence[Step] = ()) -> dict[str, Tensor]:
+        """Return the weights of the linear layers in the model that parents left: shared, only to be read."""
+        layers = linear_layers(self._pristine(precision, parents))
+        return {name: one.weight.detach() for name, one in layers.items()}
+
     def digest(self, scope: str, precision: Precision, parents: Sequence[Step] = ()) -> str:
         """Return the digest of a scope's weights in the model that parents left."""
         key = scope, precision, parents[-1].state_key if parents else None
         if key not in self._digests:
             if scope == LAYERS:
-                weights = linear_layers(self._pristine(precision, parents)).values()
-                told = " ".join(matrix_digest(one.weight) for one in weights)
+                weights = self.layers(precision, parents).values()
+                told = " ".join(map(matrix_digest, weights))
                 digest = hashlib.sha256(told.encode()).hexdigest()
             else:
                 digest = matrix_digest(self.scope(scope, precision, parents).matrix())

@@ -11,7 +11,9 @@ from ksl_bench.detection.statistics import (
     machine_scores,
     one_model_statistics,
 )
-from ksl_bench.errors import ConfigError
+from ksl_bench.errors import ConfigError, DataError
+from ksl_bench.evaluation.text_statistics import text_statistics
+from ksl_bench.training.loop import Worker
 
 VOCABULARY = 23
 
@@ -136,3 +138,15 @@ def test_what_does_not_fit_is_refused():
         one_model_statistics(logits, ids, real)
     with pytest.raises(ConfigError, match="Did you mean 'log_rank'"):
         machine_scores({"logrank": torch.zeros(1)})
+
+
+def test_texts_of_one_token_are_named_by_their_place_in_the_split():
+    def tokenizer(text):
+        return {"input_ids": list(range(len(text.split())))}
+
+    lines = ["a b", "lone", "c d e", ""]
+    said = r"text 1 \('lone'\), 3 \(''\) \(from 0\) has fewer"
+    with pytest.raises(DataError, match=said):
+        text_statistics(
+            torch.nn.Identity(), tokenizer, lines, max_tokens=8, batch_size=2, worker=Worker()
+        )

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from sklearn.metrics import roc_curve
 
-from ksl_bench.detection.thresholds import FEWEST_PER_CLASS, Thresholds, calibrate, youden_threshold
+from ksl_bench.detection.thresholds import Thresholds, calibrate, youden_threshold
 
 
 def sample(seed, *, texts=120, digits=3, shift=1.0):
@@ -51,7 +51,7 @@ def test_a_score_at_the_threshold_is_machine():
 def test_a_language_with_enough_of_both_classes_has_its_own_threshold():
     scores, machine = sample(3, texts=200)
     languages = ["eng"] * 100 + ["cat"] * 100
-    found = calibrate(scores, machine, languages)
+    found = calibrate(scores, machine, languages, fewest_per_class=20)
     assert found.all_texts == youden_threshold(scores, machine)
     assert found.by_language == {
         "cat": youden_threshold(scores[100:], machine[100:]),
@@ -61,11 +61,11 @@ def test_a_language_with_enough_of_both_classes_has_its_own_threshold():
 
 @pytest.mark.parametrize("rare", [True, False])
 def test_a_language_with_too_few_of_a_class_falls_back_to_all_texts(rare):
-    common, few = FEWEST_PER_CLASS, FEWEST_PER_CLASS - 1
+    common, few = 20, 19
     machine = np.array([rare] * few + [not rare] * common + [True, False] * common)
     languages = ["deu"] * (few + common) + ["eng"] * 2 * common
     scores = np.random.default_rng(0).normal(size=len(machine))
-    found = calibrate(scores, machine, languages)
+    found = calibrate(scores, machine, languages, fewest_per_class=20)
     assert set(found.by_language) == {"eng"}
     assert found.of("deu") == found.of("unknown") == found.all_texts
     enough = calibrate(scores, machine, languages, fewest_per_class=few)
@@ -80,4 +80,4 @@ def test_what_cannot_be_calibrated_is_refused():
     with pytest.raises(ValueError, match="one a text"):
         youden_threshold([1.0], [False, True])
     with pytest.raises(ValueError, match="2 scores, but 1 languages"):
-        calibrate([1.0, 2.0], [False, True], ["eng"])
+        calibrate([1.0, 2.0], [False, True], ["eng"], fewest_per_class=20)

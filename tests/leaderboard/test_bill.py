@@ -59,3 +59,11 @@ def test_a_bill_tells_whether_full_fine_tuning_scores_more_for_its_cost(tmp_path
         "apart": None,
         "partly": None,
     }
+
+
+def test_a_merge_of_full_fine_tuning_is_not_full_fine_tuning(tmp_path):
+    made = Written(tmp_path).scored("merged", [0.9], cost={**COST, "device_hours": 0.04})
+    made.baselines["merged"]["merge"] = {"of": "full", "rule": "task_arithmetic", "weight": 1.0}
+    made.scored("full", [0.9], cost={**COST, "device_hours": 0.01})
+    found = {name: row["cost"]["over_full"] for name, row in rows_of(made).items()}
+    assert found == {"merged": pytest.approx(4), "full": 1}

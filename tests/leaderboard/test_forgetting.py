@@ -3,10 +3,14 @@
 import json
 from statistics import mean
 
+import numpy as np
 import pytest
 
 from ksl_bench.leaderboard import as_csv, as_json, as_latex, as_markdown, as_tables, read_board
+from ksl_bench.leaderboard.board import read_conditions
+from ksl_bench.leaderboard.sequence import measures_of
 from ksl_bench.report import as_html
+from ksl_bench.significance.resampling import Draw, System
 from tests.boards import Written
 
 TASKS = ["one", "two!", "three"]
@@ -19,23 +23,30 @@ QUALITIES = {
 SEEDS = [0, 1, 2]
 
 
-def board_of(tmp_path, *, missing=None, seeds=SEEDS, merge=True):
+def board_of(
+    tmp_path, *, missing=None, seeds=SEEDS, merge=True, train=None, lost=(), qualities=QUALITIES
+):
     made = Written(
         tmp_path, conditions={task: {"prompt": "explicit"} for task in TASKS}, sequence=TASKS
     )
     for task in TASKS:
         made.scored("base", [0.1] * len(seeds), method="none", condition=task)
-    for name, matrix in QUALITIES.items():
+    for name, matrix in qualities.items():
         method = "full" if name == "full" else "lora"
         for step, line in zip(STEPS, matrix, strict=True):
             for task, quality in zip(TASKS, line, strict=True):
                 if (name, step, task) != missing:
                     made.scored(
                         name, [quality - 0.01 * seed for seed in seeds], method=method,
-                        condition=step, scored_under=task,
+                        condition=step, scored_under=task, train=(train or {}).get(name),
                     )  # fmt: skip
+                    if name in lost:
+                        made.lost(name, [len(seeds)], condition=step, scored_under=task)
         for task in TASKS[1:]:
-            made.scored(name, [0.95] * len(seeds), method=method, condition=task)
+            made.scored(
+                name, [0.95] * len(seeds), method=method, condition=task,
+                train=(train or {}).get(name),
+            )  # fmt: skip
     if merge:
         recipe = {"of": "full", "rule": "ties", "weight": 1.0, "density": 0.2}
         for task in TASKS:
@@ -86,14 +97,71 @@ def test_forgetting_is_chaudhrys_and_backward_transfer_is_lopez_paz_and_ranzatos
         assert number["speaks_of"] == "seeds and sentences"
 
 
-def test_what_was_better_before_its_own_step_counts_as_forgotten(tmp_path):
-    """The maximum runs over all earlier steps, backward transfer looks at the task's own step alone."""
-    board, _ = board_of(tmp_path)
-    full = last(board, "full")
-    # no score of an earlier task rises before the end, so the two are each other's opposite
-    forgotten = full["forgetting"]["first_line"]["value"]
-    assert forgotten == pytest.approx(-full["backward_transfer"]["first_line"]["value"])
-    assert forgotten > 20
+def test_what_was_better_before_its_own_step_counts_as_forgotten():
+    """The maximum is over all earlier steps, seed by seed; backward transfer is from its own step alone."""
+    by_seed = np.array(
+        [
+            [[50, 90, 30], [40, 60, 40], [30, 50, 90]],  # R[1, 2] > R[2, 2]
+            [[50, 50, 30], [40, 80, 40], [30, 50, 90]],
+        ],
+        dtype=float,
+    )
+    draw = Draw(resamples=100, groups=50, unit="sentences", digest="0")
+    cells = {
+        (step, "early", task): {
+            ("raw", "bleu"): System(
+                (0, 1), by_seed[:, t, i], np.tile(by_seed[:, t, i], (100, 1)), draw
+            )
+        }
+        for t, step in enumerate(STEPS)
+        for i, task in enumerate(TASKS)
+    }
+    where = {"step": 3, "of": 3, "tasks": TASKS, "merged": False}
+    found = measures_of("early", ("raw", "bleu"), cells, where, "early")
+    # seed 0: ((50 - 30) + (90 - 50)) / 2; seed 1: ((50 - 30) + (80 - 50)) / 2
+    assert found["forgetting"].scores_R.tolist() == [30, 25]
+    # seed 0: ((30 - 50) + (50 - 60)) / 2; seed 1: ((30 - 50) + (50 - 80)) / 2
+    assert found["backward_transfer"].scores_R.tolist() == [-15, -25]
+    assert found["forgetting"].resampled_BR.tolist() == [[30, 25]] * 100
+
+
+def test_a_row_shows_what_ran_at_its_own_step_and_alone_as_at_the_first(tmp_path):
+    made = Written(tmp_path, conditions={task: {} for task in TASKS}, sequence=TASKS)
+    places = [*((step, task) for step in STEPS for task in TASKS), ("two!", "two!")]
+    for condition, under in places:
+        made.scored(
+            "lota", [0.9], method="lota", ticket={"criterion": "magnitude", "sparsity": 0.9},
+            train={"steps": None, "epochs": 2.0}, condition=condition, scored_under=under,
+        )  # fmt: skip
+    whole = made.baselines["lota"]
+    tickets = [
+        {**whole["ticket"], "criterion": "ks", "k": 4, "sparsity": None},
+        None,
+        whole["ticket"],
+    ]
+    lengths = [{"steps": 5}, {"steps": 500}, {"steps": None, "epochs": 2.0}]
+    whole["by_step"] = [
+        {
+            "hyperparameters": {},
+            "ticket": ticket,
+            "train": {**whole["train"], "epochs": None, **length},
+        }
+        for ticket, length in zip(tickets, lengths, strict=True)
+    ]
+    store = made.done()
+    ran = {
+        place: (row["criterion"], row["k"], row["sparsity"], dict(terms)["budget"])
+        for one in read_conditions(store, store.read_plan(made.name))
+        for place, row, terms in zip(one.places, one.rows, one.terms, strict=True)
+    }
+    batch = "of 16 examples"
+    wanted = {
+        "one": ("ks", 4, None, f"5 steps {batch}"),
+        "one+two!": (None, None, None, f"500 steps {batch}"),
+        "one+two!+three": ("magnitude", None, 0.9, f"2 epochs {batch}"),
+        "two!": ("ks", 4, None, f"5 steps {batch}"),
+    }
+    assert ran == {(step, "lota", under): wanted[step] for step, under in places}
 
 
 def test_over_alone_compares_with_the_states_of_each_task(tmp_path):
@@ -130,6 +198,37 @@ def test_verdicts_say_who_forgets_less_and_are_corrected_over_all_comparisons(tm
     assert ("transfer", "keeps") not in said
 
 
+def said_of(board, baseline):
+    return {
+        one.question: one
+        for one in board.verdicts
+        if one.baseline == baseline and one.question in ("forgetting", "sequence")
+    }
+
+
+def test_rows_tuned_otherwise_are_not_judged_in_a_sequence(tmp_path):
+    board, _ = board_of(
+        tmp_path, merge=False, train={"keeps": {"steps": 5000, "precision": "bf16"}}
+    )
+    found = said_of(board, "keeps")
+    assert found.keys() == {"forgetting", "sequence"}
+    for one in found.values():
+        assert (one.verdict, one.comparisons) == ("not_comparable", ())
+        assert one.text == (
+            "keeps is not comparable with full: tuned under another budget (5000 steps of 16 "
+            "examples, not 120 steps of 16 examples); computed at another precision (bf16, not fp32)"
+        )
+
+
+@pytest.mark.parametrize("name", QUALITIES)
+def test_a_sequence_whose_seeds_diverged_is_never_better_nor_worse(tmp_path, name):
+    board, _ = board_of(tmp_path, merge=False, lost=[name])
+    for one in said_of(board, "keeps").values():
+        assert one.verdict == "not_shown"
+        assert f"3 of 4 seeds of {name} finished, the others diverged" in one.text
+        assert one.comparisons[0]["adjusted_p_value"] is None
+
+
 def test_a_disjoint_ticket_is_held_against_its_twin_alone(tmp_path):
     made = Written(tmp_path, conditions={task: {} for task in TASKS[:2]}, sequence=TASKS[:2])
     matrix = [[0.9, 0.3], [0.5, 0.9]]
@@ -152,9 +251,14 @@ def test_a_disjoint_ticket_is_held_against_its_twin_alone(tmp_path):
 
 
 def test_one_seed_speaks_of_these_models_only_and_equal_rows_are_not_told_apart(tmp_path):
-    board, _ = board_of(tmp_path, seeds=[0])
-    text = next(one.text for one in board.verdicts if one.question == "forgetting")
-    assert text.endswith("one seed, so of these trained models only")
+    equal = {"full": QUALITIES["full"], "same": QUALITIES["full"]}
+    board, _ = board_of(tmp_path, seeds=[0], merge=False, qualities=equal)
+    found = said_of(board, "same")
+    assert found.keys() == {"forgetting", "sequence"}
+    for one in found.values():
+        assert one.text.endswith("one seed, so of these trained models only")
+        (number,) = one.comparisons
+        assert (one.verdict, number["value"], number["adjusted_p_value"]) == ("not_shown", 0, 1)
 
 
 def test_without_a_cell_there_is_no_measure_but_the_table_stands(tmp_path):

@@ -73,9 +73,26 @@ def row(name, method, own):
         "condition": "default",
         "scored_under": "default",
         "status": "finished",
+        "seeds": [0],
+        "finished_seeds": [0],
+        "unfinished_seeds": {},
         "scores": {rule: {"bleu": score} for rule in ("raw", "first_line")},
         "gains": None,
     }
+
+
+TERMS = (
+    ("budget", "120 steps"),
+    ("search", "none"),
+    ("precision", "fp32"),
+    ("text", "t"),
+    ("signature", "s"),
+)
+OF_BASE = tuple((name, "" if name in ("budget", "search") else one) for name, one in TERMS)
+
+
+def board_of(rows, *, terms=TERMS, base=OF_BASE):
+    return Compared("default", rows, [{}] * len(rows), [base, terms], VerdictSpec())
 
 
 @pytest.fixture
@@ -83,7 +100,7 @@ def made():
     base = groups([50.0] * 8, 1)
     lora = groups([60, 61, 62, 50, 50, 50, 50, 40], 2)
     rows = [row("base", "none", base), row("lora", "lora", lora)]
-    add_directions(rows, [base, lora], SPEC)
+    add_directions(rows, [base, lora], "default", lambda _: SPEC)
     return rows, [base, lora]
 
 
@@ -105,15 +122,36 @@ def test_a_bucket_scores_the_mean_of_its_directions_on_every_draw(made):
 
 def test_another_task_has_no_directions():
     rows = [row("base", "none", {})]
-    add_directions(rows, [{}], {"name": "translation"})
+    add_directions(rows, [{}], "default", lambda _: {"name": "translation"})
     assert rows[0]["directions"] is None
     assert list(direction_sections(rows)) == []
 
 
+def test_what_was_tuned_elsewhere_is_in_the_buckets_of_what_it_was_tuned_on():
+    """Scored under `here`: tuned there, moved there from another condition, and after two steps."""
+    specs = {
+        "here": SPEC,
+        "there": SPEC | {"tuned_on": ["deu-dan"]},
+        "pair": {"name": "translation", "source_language": "dan", "target_language": "deu"},
+    }
+    moved = row("moved", "full", {}) | {"condition": "there"}
+    steps = row("steps", "full", {}) | {
+        "condition": "there+pair+here",
+        "sequence": {"tasks": ["there", "pair", "here"], "step": 2, "of": 3},
+    }
+    rows = [row("base", "none", {}) | {"condition": "here"}, moved, steps]
+    add_directions(rows, [groups([50.0] * 8, seed) for seed in range(3)], "here", specs.__getitem__)
+    found = [one["directions"] for one in rows]
+    assert [one["tuned_on"] for one in found] == [TUNED_ON, ["deu-dan"], ["deu-dan", "dan-deu"]]
+    supervised = [one["buckets"]["supervised"]["directions"] for one in found]
+    assert supervised == [TUNED_ON, ["deu-dan"], ["dan-deu", "deu-dan"]]
+    assert found[1]["buckets"]["zero_shot_target"]["directions"] == ["deu-cat"]
+    assert found[1]["gains"] is not None
+
+
 def test_an_uneven_gain_names_what_is_lost(made):
     rows, systems = made
-    board = Compared("default", rows, [{}, {}], [None, None], VerdictSpec())
-    found = judge_directions(board, systems)
+    found = judge_directions(board_of(rows), systems)
     assert [one.rule for one in found] == ["first_line", "raw"]
     first = found[0]
     assert (first.baseline, first.verdict, first.against) == ("lora", "uneven", ("base",))
@@ -136,11 +174,51 @@ def test_an_uneven_gain_names_what_is_lost(made):
 def test_what_is_not_shown_is_not_said(scores, verdict):
     base, own = groups([50.0] * 8, 1), groups(scores, 3)
     rows = [row("base", "none", base), row("full", "full", own)]
-    add_directions(rows, [base, own], SPEC)
-    found = judge_directions(
-        Compared("default", rows, [{}, {}], [None, None], VerdictSpec()), [base, own]
-    )
+    add_directions(rows, [base, own], "default", lambda _: SPEC)
+    found = judge_directions(board_of(rows), [base, own])
     assert found[0].verdict == verdict
+
+
+@pytest.fixture
+def better_everywhere():
+    base, own = groups([50.0] * 8, 1), groups([60] * 8, 3)
+    rows = [row("base", "none", base), row("full", "full", own)]
+    add_directions(rows, [base, own], "default", lambda _: SPEC)
+    return rows, [base, own]
+
+
+def test_a_row_of_another_precision_than_the_base_is_not_judged(better_everywhere):
+    rows, systems = better_everywhere
+    other = tuple((name, "bf16" if name == "precision" else one) for name, one in TERMS)
+    found = judge_directions(board_of(rows, terms=other), systems)
+    assert [(one.verdict, one.comparisons) for one in found] == [("not_comparable", ())] * 2
+    assert found[0].text == (
+        "full is not comparable with base: computed at another precision (bf16, not fp32)"
+    )
+
+
+@pytest.mark.parametrize("place", [0, 1])
+def test_a_row_or_base_with_diverged_seeds_gains_nowhere_for_sure(better_everywhere, place):
+    rows, systems = better_everywhere
+    rows[place] |= {"seeds": [0, 1], "unfinished_seeds": {"1": "diverged"}}
+    found = judge_directions(board_of(rows), systems)
+    assert [(one.verdict, one.comparisons) for one in found] == [("inconclusive", ())] * 2
+    assert found[0].text == (
+        f"full is inconclusive against base: 1 of 2 seeds of {rows[place]['baseline']} finished, "
+        "the others diverged"
+    )
+
+
+def test_the_base_is_the_model_that_is_asked_as_all_others_are(better_everywhere):
+    """A detector is of method none, too, and no row gains over it."""
+    rows, systems = better_everywhere
+    detector = row("detector", "none", systems[0]) | {"statistic": "entropy"}
+    worst = groups([0.0] * 8, 4)
+    rows, systems = [detector, *rows], [worst, *systems]
+    add_directions(rows, systems, "default", lambda _: SPEC)
+    assert rows[2]["directions"]["gains"]["raw"]["eng-cat"]["value"] == pytest.approx(10.0)
+    board = Compared("default", rows, [{}] * 3, [OF_BASE, OF_BASE, TERMS], VerdictSpec())
+    assert {one.against for one in judge_directions(board, systems)} == {("base",)}
 
 
 def test_tables_stand_beside_each_other(made):

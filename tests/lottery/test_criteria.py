@@ -47,8 +47,17 @@ def test_rows_of_another_ticket_are_passed_over(tuned):
     below = select(CRITERIA["ks"], tuned, alpha=0.5).token_ids
     found = select(CRITERIA["ks"], tuned, alpha=0.5, excluded=taken)
     assert found.token_ids == [row for row in below if row not in taken]
-    with pytest.raises(TicketError, match="k=5, but only 3 rows moved"):
+
+
+def test_too_few_rows_are_left_because_earlier_tickets_took_the_others(tuned):
+    order = CRITERIA["ks"].rank(tuned).tolist()
+    said = "k=5, but only 3 of the 33 rows that moved are left; earlier tickets took the others"
+    with pytest.raises(TicketError, match=f"^{said}$"):
         select(CRITERIA["ks"], replace(tuned, k=5), excluded=order[3:])
+    with pytest.raises(TicketError, match=r"but earlier tickets took all 33 rows that moved$"):
+        select(CRITERIA["ks"], tuned, alpha=0.5, excluded=order)
+    with pytest.raises(TicketError, match=r"^k=64, but only 33 rows moved$"):
+        select(CRITERIA["ks"], replace(tuned, k=64), excluded=[])
 
 
 def test_ks_breaks_ties_by_the_length_of_the_change_then_by_id():

@@ -8,9 +8,11 @@ from xml.etree import ElementTree
 import pytest
 
 from ksl_bench.leaderboard import read_board
+from ksl_bench.leaderboard.board import Board
 from ksl_bench.report import draw_figures
 from ksl_bench.report.figures import scatter
 from ksl_bench.report.figures.canvas import printable, styles
+from ksl_bench.report.figures.directions import direction_maps
 from ksl_bench.report.figures.losses import _running_mean
 from ksl_bench.report.figures.scatter import abscissae, pareto
 from ksl_bench.report.tokens import shown_tokens
@@ -209,3 +211,50 @@ def test_tokens_of_byte_level_tokenizers_are_read_as_bytes():
 
 def test_tokens_of_other_tokenizers_stay_as_they_are():
     assert shown_tokens([(0, "▁jardí"), (1, "Ã±")]) == ["␣jardí", "Ã±"]
+
+
+def told(value):
+    return {"value": value, "low": value - 1, "high": value + 1, "speaks_of": "sentences"}
+
+
+@pytest.mark.parametrize("tuned", [True, False])
+def test_a_map_of_directions_has_sources_in_lines_targets_in_columns_and_gains_below(tuned):
+    """Not as many sources as targets, so that lines and columns cannot change places unseen."""
+    scores = {"eng-cat": 61.0, "eng-deu": 52.0, "cat-deu": 43.0, "eng-dan": 34.0}
+    gains = {"eng-cat": 11.0, "eng-deu": -8.0, "cat-deu": 3.0, "eng-dan": 0.5}
+    row = {
+        "baseline": "full",
+        "task": "directions",
+        "condition": "default",
+        "scored_under": "default",
+        "probe": None,
+        "sentences": 40,
+        "finished_seeds": [0],
+        "scores": {rule: {"bleu": told(47.5)} for rule in ("raw", "first_line")},
+        "by_group": {
+            "direction": {
+                name: {"raw": {"bleu": told(0.0)}, "first_line": {"bleu": told(value)}}
+                for name, value in scores.items()
+            }
+        },
+        "directions": {
+            "tuned_on": ["eng-cat"],
+            "gains": {"first_line": {name: told(value) for name, value in gains.items()}}
+            if tuned
+            else None,
+        },
+    }
+    (figure,) = direction_maps(Board("mine", {}, [row], {}, []), None)
+    cells = [one for one in texts(figure) if one and re.fullmatch(r"[+-]?\d+\.\d", one)]
+    drawn = ["61.0", "52.0", "34.0", "43.0"]  # from eng into cat, deu, dan; from cat into deu
+    below = ["+11.0", "-8.0", "+0.5", "+3.0"]
+    assert cells == (drawn + below if tuned else drawn)
+    ticks = [one for one in texts(figure) if one in ("eng", "cat", "deu", "dan")]
+    assert ticks == ["cat", "deu", "dan", "eng", "cat"] * (2 if tuned else 1)
+    assert [one for one in texts(figure) if one in ("score", "gain over the base")] == (
+        ["score", "gain over the base"] if tuned else ["score"]
+    )
+    by_name = {line[0]: line[1:] for line in figure.lines}
+    assert by_name["eng-deu"] == (
+        "zero shot target", "52.0 [51.0, 53.0]", "-8.0 [-9.0, -7.0]" if tuned else "",
+    )  # fmt: skip

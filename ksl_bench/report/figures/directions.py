@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from ksl_bench.leaderboard import Board
-from ksl_bench.leaderboard.directions import AXIS, bucket_of
+from ksl_bench.leaderboard.directions import bucket_of
 from ksl_bench.leaderboard.gains import headline, shown_rules
 from ksl_bench.leaderboard.verdicts import unit
 from ksl_bench.report.figures.canvas import draw
@@ -23,6 +23,7 @@ from ksl_bench.report.figures.figure import (
 )
 from ksl_bench.report.figures.grids import Cell, paint_grid
 from ksl_bench.store import Store
+from ksl_bench.tasks.readings import DIRECTION
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -38,7 +39,7 @@ def direction_maps(board: Board, store: Store) -> Iterator[Figure]:
 
 def _maps(board: Board, condition: str, row: Row) -> Figure:
     rule, metric, points = shown_rules(row)[1], headline(row), unit(row)
-    scores = {one: by[rule][metric] for one, by in row["by_group"][AXIS].items()}
+    scores = {one: by[rule][metric] for one, by in row["by_group"][DIRECTION].items()}
     gains: Mapping[str, Row] = (row["directions"]["gains"] or {}).get(rule, {})
     languages = dict.fromkeys(
         code for side in (0, 1) for one in scores for code in [one.split("-")[side]]
