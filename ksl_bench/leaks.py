@@ -9,23 +9,26 @@ import hashlib
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
+from ksl_bench.likeness import letters_of
+
 
 @dataclass(frozen=True, slots=True)
 class Segments:
     """What a split holds of text, as digests."""
 
     digests: Mapping[int, str]
-    """From the digest of a segment, whatever its case and white space, to its first words."""
+    """From the digest of a segment's letters and digits to its first words."""
 
     @classmethod
     def of(cls, texts: Iterable[str]) -> Segments:
-        """Take the digests of some segments; what is empty is left out."""
-        plain = (" ".join(text.split()) for text in texts)
-        return cls({_digest(one): one[:60] for one in plain if one})
+        """Take the digests of some segments; what has no letters or digits is left out."""
+        found = ((letters_of(text), text) for text in texts)
+        return cls({_digest(one): " ".join(text.split())[:60] for one, text in found if one})
 
 
-def _digest(text: str) -> int:
-    return int.from_bytes(hashlib.blake2b(text.casefold().encode(), digest_size=8).digest(), "big")
+def _digest(letters: str) -> int:
+    encoded = letters.encode(errors="surrogatepass")
+    return int.from_bytes(hashlib.blake2b(encoded, digest_size=8).digest(), "big")
 
 
 def find_leaks(

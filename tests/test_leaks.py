@@ -2,7 +2,8 @@
 
 import pytest
 
-from ksl_bench.config import ModelSpec
+from ksl_bench.config import LabelColumns, ModelSpec
+from ksl_bench.data.labelled import read_labelled
 from ksl_bench.errors import ConfigError
 from ksl_bench.leaks import Segments, find_leaks
 from ksl_bench.models import find_model
@@ -22,6 +23,26 @@ def test_segments_are_alike_whatever_their_case_and_white_space():
     )
 
 
+@pytest.mark.parametrize(
+    ("tuned", "scored"),
+    [
+        ('"She is well, too," he said.', "“She is well, too”, he said."),
+        ("it's 3-4", "It’s 3–4"),
+        ("caf\u00e9", "cafe\u0301"),
+        ("one two", "one\u00a0two"),
+    ],
+)
+def test_neither_quotes_nor_dashes_nor_composed_accents_hide_a_leak(tuned, scored):
+    assert len(told({"a": [tuned]}, {"a": [scored]})) == 1
+
+
+@pytest.mark.parametrize(
+    ("tuned", "scored"), [("3 cats", "4 cats"), ("\u0915\u093f", "\u0915\u0940"), ("cafe", "café")]
+)
+def test_digits_accents_and_vowel_signs_tell_segments_apart(tuned, scored):
+    assert told({"a": [tuned]}, {"a": [scored]}) == []
+
+
 def test_every_condition_is_held_against_every_other():
     found = told({"a": ["one"], "b": ["two"]}, {"a": ["two"], "b": ["three"]})
     assert len(found) == 1
@@ -29,7 +50,7 @@ def test_every_condition_is_held_against_every_other():
 
 
 def test_what_is_apart_leaks_nothing():
-    assert told({"a": ["one", "", " "]}, {"a": ["two", ""]}) == []
+    assert told({"a": ["one", "", " ", "?"]}, {"a": ["two", "", "!"]}) == []
 
 
 def plan_of(*assignments):
@@ -66,6 +87,38 @@ def test_a_suite_that_scores_what_it_tunes_on_is_refused_with_the_segment(aligne
 def test_it_may_be_allowed_and_then_says_so_in_the_plan(aligned):
     plan = plan_of(*aligned, "task.leaks=allowed")
     assert plan.record()["suite"]["task"]["leaks"] == "allowed"
+
+
+@pytest.mark.shared_data
+@pytest.mark.parametrize("language", ["eng", "cat", "dan"])
+def test_494_segments_of_flores_devtest_stand_in_sib_200(language, shared_data):
+    """Counted beforehand with Python's csv module; the same sentences in every language."""
+    columns = LabelColumns(label="category", document="index_id")
+    topics = [
+        "science/technology",
+        "travel",
+        "politics",
+        "sports",
+        "health",
+        "entertainment",
+        "geography",
+    ]
+    texts = [
+        one.text
+        for split in ("train", "dev", "devtest")
+        for one in read_labelled(
+            str(shared_data / "sib200"),
+            languages=[language],
+            labels=topics,
+            split=split,
+            size=None,
+            seed=0,
+            columns=columns,
+        ).items
+    ]
+    flores = (shared_data / f"flores101_devtest/devtest.{language}").read_text(encoding="utf-8")
+    (line,) = told({"sib": texts}, {"flores": flores.split("\n")})
+    assert line.startswith("task.devtest_files: 494 of 1012 segments ")
 
 
 @pytest.mark.shared_data
