@@ -11,7 +11,7 @@ import heapq
 import logging
 import time
 from collections import deque
-from collections.abc import Callable, Container, Iterable, Mapping
+from collections.abc import Callable, Container, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal, Protocol
 
@@ -271,14 +271,15 @@ class Execution:
             return []
         return [need for kind, need in work.needs if not self.store.is_finished(kind, need)]
 
-    def _send_back(self, work: Work, gone: Iterable[str]) -> list[str]:
+    def _send_back(self, work: Work, gone: Sequence[str]) -> list[str]:
         """Let a piece of work wait until its sources are made again; return what is open in addition."""
         self._sent_back.add(work.key)
         del self._handed_over[work.key]
         self.store.leases.give_back(work.key)
         before = set(self._open)
+        # All of them first: one may be the source of another.
+        self._finished.difference_update(gone)
         for need in gone:
-            self._finished.discard(need)
             self._look_up(need)
         self._block()
         reopened = {key: one for key, one in self._open.items() if key not in before}

@@ -121,6 +121,20 @@ def test_a_state_that_was_cleaned_away_is_not_made_again_for_finished_rows(plan,
     assert made == []
 
 
+def read_by(work):
+    """What an evaluation reads; other things that it needs only stand on its bill."""
+    return ("state", work.state_key), ("ticket", work.ticket_key)
+
+
+def test_a_source_that_only_stands_on_the_bill_is_made_again_where_it_is_gone(plan, store):
+    """Finding a ticket costs the tuning that it was found in, which nobody knows without its record."""
+    run(plan, store)
+    row = next(one for one in plan.rows if one.baseline == "ks_partial_k18")
+    for kind, key in (("state", row.source_state_key), ("evaluation", row.evaluation_key)):
+        (Path(store.root) / record_path(kind, key)).unlink()
+    assert run(plan, store)[1] == [row.source_state_key, row.evaluation_key]
+
+
 class BreakingPool(PaperPool):
     """Finds a source broken whenever the evaluation of one baseline reads it, so many times."""
 
@@ -135,7 +149,7 @@ class BreakingPool(PaperPool):
             return
         self.times -= 1
         self.made.append(self.queue.popleft().key)
-        for kind, key in work.needs:
+        for kind, key in read_by(work):
             (Path(self.store.root) / record_path(kind, key)).unlink()
         yield Event("done", work.key, outcome=Outcome(work.key, "failed", "was set aside"))
 
@@ -149,7 +163,7 @@ def test_a_source_that_is_found_broken_is_made_again_and_then_what_wanted_it(pla
     tally, made, told = run_breaking(plan, store, times=1)
     twice = {key: plan.works[key] for key in made if made.count(key) == 2}
     (evaluation,) = [key for key, work in twice.items() if work.kind == "evaluation"]
-    needs = {key for _, key in plan.works[evaluation].needs}
+    needs = {key for _, key in read_by(plan.works[evaluation])}
     assert twice.keys() == {evaluation, *needs}
     assert tally.complete
     assert tally.made == len(plan.works) + len(needs)
@@ -166,7 +180,7 @@ def test_a_finished_source_of_an_earlier_run_is_made_again_with_its_own_sources(
     (Path(store.root) / record_path("evaluation", key)).unlink()
     tally, made, _ = run_breaking(plan, store, times=1)
     assert tally.complete
-    needs = [need for _, need in plan.works[key].needs]
+    needs = [need for _, need in read_by(plan.works[key])]
     assert sorted(made) == sorted([key, *needs, key])
 
 
