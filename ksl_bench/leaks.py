@@ -32,24 +32,29 @@ def _digest(letters: str) -> int:
 
 
 def find_leaks(
-    tuned: Mapping[str, Segments], scored: Mapping[str, Segments], *, field: str
+    tuned: Mapping[str, Segments],
+    scored: Mapping[str, Segments],
+    *,
+    split: str,
+    paths: Mapping[str, str],
 ) -> Iterator[str]:
     """Yield a line for every condition that is scored on segments that some condition is tuned on.
 
     Args:
         tuned: By condition, what is tuned on.
         scored: By condition, what is scored.
-        field: The suite's field that the scored text comes from.
+        split: That is scored.
+        paths: By condition that is scored, where its task stands in the suite.
     """
     for condition, theirs in scored.items():
         for other, ours in tuned.items():
             both = theirs.digests.keys() & ours.digests.keys()
             if both:
-                where = "" if len(scored) == 1 else f" of condition {condition}"
                 source = "" if len(tuned) == 1 else f" of condition {other}"
                 first = next(text for digest, text in theirs.digests.items() if digest in both)
+                path = paths[condition]
                 yield (
-                    f"{field}: {len(both)} of {len(theirs.digests)} segments{where} stand in the training "
-                    f"text{source}, too ({first!r}, ...); take them out of one, or allow it with "
-                    "task.leaks=allowed"
+                    f"{path}.{split}_files: {len(both)} of {len(theirs.digests)} segments stand in the "
+                    f"training text{source}, too ({first!r}, ...); take them out of one, or allow it with "
+                    f"{path}.leaks=allowed"
                 )

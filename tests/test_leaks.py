@@ -13,7 +13,8 @@ from ksl_bench.suite import load_suite
 
 def told(tuned, scored):
     sides = ({name: Segments.of(lines) for name, lines in side.items()} for side in (tuned, scored))
-    return list(find_leaks(*sides, field="task.devtest_files"))
+    paths = {name: "task" if len(scored) == 1 else f"conditions.{name}" for name in scored}
+    return list(find_leaks(*sides, split="devtest", paths=paths))
 
 
 def test_segments_are_alike_whatever_their_case_and_white_space():
@@ -46,7 +47,9 @@ def test_digits_accents_and_vowel_signs_tell_segments_apart(tuned, scored):
 def test_every_condition_is_held_against_every_other():
     found = told({"a": ["one"], "b": ["two"]}, {"a": ["two"], "b": ["three"]})
     assert len(found) == 1
-    assert "of condition a stand in the training text of condition b" in found[0]
+    assert found[0].startswith("conditions.a.devtest_files: 1 of 1 segments stand in the training")
+    assert "text of condition b" in found[0]
+    assert found[0].endswith("allow it with conditions.a.leaks=allowed")
 
 
 def test_what_is_apart_leaks_nothing():
@@ -82,6 +85,23 @@ def aligned(tmp_path):
 def test_a_suite_that_scores_what_it_tunes_on_is_refused_with_the_segment(aligned):
     with pytest.raises(ConfigError, match=r"1 of 4 segments stand in the training text.*'Dos'"):
         plan_of(*aligned)
+
+
+def test_the_condition_that_scores_a_leak_allows_it_or_does_not(aligned):
+    """Both score the same files; only the one that refuses is told, by its own path."""
+    conditions = "conditions={{one: {{leaks: {}}}, two: {{prompt: explicit, leaks: {}}}}}"
+    plan_of(*aligned, conditions.format("allowed", "allowed"))
+    with pytest.raises(ConfigError) as caught:
+        plan_of(*aligned, conditions.format("refused", "allowed"))
+    assert all(one.startswith("conditions.one.devtest_files: ") for one in caught.value.problems)
+    assert "conditions.one.leaks=allowed" in caught.value.problems[0]
+
+
+def test_a_condition_that_refuses_leaks_may_stand_beside_one_that_has_some(aligned, tmp_path):
+    for language, lines in {"eng": "five\nsix\n", "cat": "cinc\nsis\n"}.items():
+        (tmp_path / f"apart.{language}").write_text(lines)
+    apart = f"[{tmp_path}/apart.eng, {tmp_path}/apart.cat]"
+    plan_of(*aligned, f"conditions={{one: {{leaks: allowed}}, two: {{devtest_files: {apart}}}}}")
 
 
 def test_it_may_be_allowed_and_then_says_so_in_the_plan(aligned):

@@ -20,7 +20,7 @@ def check_suite(suite: Suite, *, complete: bool) -> list[str]:
     problems: list[str] = []
     rules: dict[str, None] = {}
     for name, spec in suite.tasks.items():
-        where = f"conditions.{name}" if suite.conditions else "task"
+        where = suite.path_of(name)
         try:
             task = build_task(spec)
             rules.update(dict.fromkeys(task.rules))
