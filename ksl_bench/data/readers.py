@@ -223,11 +223,16 @@ def pairs_of(
                 wrong.add(number, f"{'.'.join(column)} must be text, got {_kind(segment)}")
             elif not segment.strip():
                 wrong.add(number, f"empty segment in {'.'.join(column)}")
-        document = row.get("document")
         source, target = segments
-        pairs.append(Pair(source, target, None if document in (None, "") else str(document)))
+        pairs.append(Pair(source, target, given(row, "document")))
     problems += wrong.lines()
     return pairs
+
+
+def given(row: Mapping[str, Any], column: str) -> str | None:
+    """Return what a row says in a column that need not be there; None where it says nothing."""
+    value = row.get(column)
+    return None if value in (None, "") else str(value)
 
 
 def _segment(row: Mapping[str, Any], column: tuple[str, ...]) -> Any:

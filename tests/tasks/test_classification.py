@@ -176,6 +176,15 @@ def test_a_quoted_field_is_read_as_csv_has_it_and_a_lone_quote_stays(tmp_path):
     ]
 
 
+@pytest.mark.parametrize("nothing", ['"document": null, ', '"document": "", ', ""])
+def test_a_row_that_names_no_document_stands_in_none(tmp_path, nothing):
+    lines = [f'{{{nothing}"text": "text {at}", "label": "travel"}}\n' for at in range(3)]
+    lines.append('{"document": 0, "text": "last", "label": "travel"}\n')
+    (tmp_path / "some.jsonl").write_text("".join(lines))
+    read = build_task(spec(devtest_files=str(tmp_path / "some.jsonl"))).read("devtest")
+    assert [one.document for one in read.items] == [None, None, None, "0"]
+
+
 @pytest.mark.shared_data
 @pytest.mark.parametrize("language", ["eng", "cat", "dan"])
 def test_sib_200_is_read_as_pythons_csv_reads_it(language, shared_data):
