@@ -5,6 +5,11 @@ from __future__ import annotations
 import unicodedata
 
 
+def wording_of(text: str) -> str:
+    """Return a text whatever its case and white space: what tells labels and answers apart."""
+    return " ".join(text.split()).casefold()
+
+
 def letters_of(text: str) -> str:
     """Return a text's letters, marks and digits, in NFKC and without case.
 
