@@ -294,9 +294,10 @@ class Execution:
         del self._handed_over[work.key]
         self.store.leases.give_back(work.key)
         before = set(self._open)
+        # All of them first: one may be the source of another.
+        self._finished.difference_update(gone)
         for need in gone:
             self._sent_back.add((work.key, need))
-            self._finished.discard(need)
             self._look_up(need)
         self._block()
         reopened = {key: one for key, one in self._open.items() if key not in before}

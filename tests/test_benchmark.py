@@ -124,6 +124,20 @@ def test_a_state_that_was_cleaned_away_is_not_made_again_for_finished_rows(plan,
     assert made == []
 
 
+def read_by(work):
+    """What an evaluation reads; other things that it needs only stand on its bill."""
+    return ("state", work.state_key), ("ticket", work.ticket_key)
+
+
+def test_a_source_that_only_stands_on_the_bill_is_made_again_where_it_is_gone(plan, store):
+    """Finding a ticket costs the tuning that it was found in, which nobody knows without its record."""
+    run(plan, store)
+    row = next(one for one in plan.rows if one.baseline == "ks_partial_k18")
+    for kind, key in (("state", row.source_state_key), ("evaluation", row.evaluation_key)):
+        (Path(store.root) / record_path(kind, key)).unlink()
+    assert run(plan, store)[1] == [row.source_state_key, row.evaluation_key]
+
+
 class LatePool(PaperPool):
     """Has no worker before another driver over the same store has made everything."""
 
@@ -164,8 +178,8 @@ class BreakingPool(PaperPool):
             yield from super().events()
             return
         self.made.append(self.queue.popleft().key)
-        for kind, key in work.needs:
-            if kind == self.broken[0]:
+        for kind, key in read_by(work):
+            if kind == self.broken[0] and key:
                 (Path(self.store.root) / record_path(kind, key)).unlink(missing_ok=True)
         self.broken = self.broken[1:]
         yield Event("done", work.key, outcome=Outcome(work.key, "failed", "was set aside"))
@@ -187,7 +201,7 @@ def evaluation_of(plan, baseline):
 def test_a_source_that_is_found_broken_is_made_again_and_then_what_wanted_it(plan, store, broken):
     tally, made, told = run_breaking(plan, store, "ks_partial_k18", broken)
     evaluation = evaluation_of(plan, "ks_partial_k18")
-    again = {key for kind, key in plan.works[evaluation].needs if kind in broken}
+    again = {key for kind, key in read_by(plan.works[evaluation]) if kind in broken}
     assert made.count(evaluation) == 1 + len(broken)
     assert {key for key in made if made.count(key) == 2} - {evaluation} == again
     assert tally.complete
@@ -240,7 +254,7 @@ def test_what_is_under_way_ends_though_its_source_is_lost_for_good(plan, store):
     tally = Execution(plan, store).run(pool)
     assert [plan.works[key].baseline.name for key in tally.failed] == ["embedding"]
     made = {pool.name(plan.works[key]) for key in pool.made}
-    assert {("ticket", "ks_partial_k18"), ("evaluation", "ks_partial_k18")} <= made
+    assert {("ticket", "ks_partial_k18"), ("state", "ks_partial_k18")} <= made
     blocked = {pool.name(plan.works[key]) for key in tally.blocked}
     assert {("ticket", "ks_partial_k4"), ("evaluation", "ks_partial_k4")} <= blocked
     assert not list(Path(store.root).glob("leases/*"))

@@ -60,3 +60,29 @@ def test_a_flores_folder_of_four_languages_gives_twelve_directions(tmp_path, sha
     assert len(board.rows[0]["by_group"]["direction"]) == 12
     told = board.rows[0]["by_group"]["direction"]["eng-spa"]["first_line"]
     assert set(told) == {"bleu", "chrf", "off_target", "no_language"}
+
+
+def test_languages_that_cannot_be_told_run_where_no_metric_asks(tmp_path):
+    lines = {"eng": "one\ntwo\n", "zho_Hans": "一个\n两个\n", "zho_Hant": "一個\n兩個\n"}
+    for split in ("train", "devtest"):
+        for language, text in lines.items():
+            mark = "." if split == "train" else "a."
+            content = text.replace("\n", f"{mark}\n")
+            (tmp_path / f"{split}.{language}").write_text(content, encoding="utf-8")
+    files = {
+        split: ", ".join(f"{one}: {tmp_path}/{split}.{one}" for one in lines)
+        for split in ("train", "devtest")
+    }
+    board, _ = run(
+        tmp_path / "store",
+        "baselines=[base]",
+        "seeds=[0]",
+        "task.train_size=2",
+        "task.directions=[eng, zho_Hans, zho_Hant]",
+        "task.tuned_on=[eng, zho_Hans]",
+        "evaluate.metrics=[chrf]",
+        *(f"task.{split}_files={{{given}}}" for split, given in files.items()),
+        f"task.dev_files={{{files['devtest']}}}",
+    )
+    assert board.rows[0]["scores"]["first_line"].keys() == {"chrf"}
+    assert len(board.rows[0]["by_group"]["direction"]) == 6

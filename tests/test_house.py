@@ -21,7 +21,7 @@ OWNERS = {
 
 ORDER = [
     ["errors"],
-    ["auth", "registry", "significance"],
+    ["auth", "likeness", "registry", "significance"],
     ["config", "detection_corpus", "measure", "tiny_base", "tiny_base_five"],
     ["storage"],
     ["data", "store"],

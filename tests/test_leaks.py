@@ -2,7 +2,8 @@
 
 import pytest
 
-from ksl_bench.config import ModelSpec
+from ksl_bench.config import LabelColumns, ModelSpec
+from ksl_bench.data.labelled import read_labelled
 from ksl_bench.errors import ConfigError
 from ksl_bench.leaks import Segments, find_leaks
 from ksl_bench.models import find_model
@@ -12,7 +13,8 @@ from ksl_bench.suite import load_suite
 
 def told(tuned, scored):
     sides = ({name: Segments.of(lines) for name, lines in side.items()} for side in (tuned, scored))
-    return list(find_leaks(*sides, field="task.devtest_files"))
+    paths = {name: "task" if len(scored) == 1 else f"conditions.{name}" for name in scored}
+    return list(find_leaks(*sides, split="devtest", paths=paths))
 
 
 def test_segments_are_alike_whatever_their_case_and_white_space():
@@ -22,14 +24,36 @@ def test_segments_are_alike_whatever_their_case_and_white_space():
     )
 
 
+@pytest.mark.parametrize(
+    ("tuned", "scored"),
+    [
+        ('"She is well, too," he said.', "“She is well, too”, he said."),
+        ("it's 3-4", "It’s 3–4"),
+        ("caf\u00e9", "cafe\u0301"),
+        ("one two", "one\u00a0two"),
+    ],
+)
+def test_neither_quotes_nor_dashes_nor_composed_accents_hide_a_leak(tuned, scored):
+    assert len(told({"a": [tuned]}, {"a": [scored]})) == 1
+
+
+@pytest.mark.parametrize(
+    ("tuned", "scored"), [("3 cats", "4 cats"), ("\u0915\u093f", "\u0915\u0940"), ("cafe", "café")]
+)
+def test_digits_accents_and_vowel_signs_tell_segments_apart(tuned, scored):
+    assert told({"a": [tuned]}, {"a": [scored]}) == []
+
+
 def test_every_condition_is_held_against_every_other():
     found = told({"a": ["one"], "b": ["two"]}, {"a": ["two"], "b": ["three"]})
     assert len(found) == 1
-    assert "of condition a stand in the training text of condition b" in found[0]
+    assert found[0].startswith("conditions.a.devtest_files: 1 of 1 segments stand in the training")
+    assert "text of condition b" in found[0]
+    assert found[0].endswith("allow it with conditions.a.leaks=allowed")
 
 
 def test_what_is_apart_leaks_nothing():
-    assert told({"a": ["one", "", " "]}, {"a": ["two", ""]}) == []
+    assert told({"a": ["one", "", " ", "?"]}, {"a": ["two", "", "!"]}) == []
 
 
 def plan_of(*assignments):
@@ -63,9 +87,58 @@ def test_a_suite_that_scores_what_it_tunes_on_is_refused_with_the_segment(aligne
         plan_of(*aligned)
 
 
+def test_the_condition_that_scores_a_leak_allows_it_or_does_not(aligned):
+    """Both score the same files; only the one that refuses is told, by its own path."""
+    conditions = "conditions={{one: {{leaks: {}}}, two: {{prompt: explicit, leaks: {}}}}}"
+    plan_of(*aligned, conditions.format("allowed", "allowed"))
+    with pytest.raises(ConfigError) as caught:
+        plan_of(*aligned, conditions.format("refused", "allowed"))
+    assert all(one.startswith("conditions.one.devtest_files: ") for one in caught.value.problems)
+    assert "conditions.one.leaks=allowed" in caught.value.problems[0]
+
+
+def test_a_condition_that_refuses_leaks_may_stand_beside_one_that_has_some(aligned, tmp_path):
+    for language, lines in {"eng": "five\nsix\n", "cat": "cinc\nsis\n"}.items():
+        (tmp_path / f"apart.{language}").write_text(lines)
+    apart = f"[{tmp_path}/apart.eng, {tmp_path}/apart.cat]"
+    plan_of(*aligned, f"conditions={{one: {{leaks: allowed}}, two: {{devtest_files: {apart}}}}}")
+
+
 def test_it_may_be_allowed_and_then_says_so_in_the_plan(aligned):
     plan = plan_of(*aligned, "task.leaks=allowed")
     assert plan.record()["suite"]["task"]["leaks"] == "allowed"
+
+
+@pytest.mark.shared_data
+@pytest.mark.parametrize("language", ["eng", "cat", "dan"])
+def test_494_segments_of_flores_devtest_stand_in_sib_200(language, shared_data):
+    """Counted beforehand with Python's csv module; the same sentences in every language."""
+    columns = LabelColumns(label="category", document="index_id")
+    topics = [
+        "science/technology",
+        "travel",
+        "politics",
+        "sports",
+        "health",
+        "entertainment",
+        "geography",
+    ]
+    texts = [
+        one.text
+        for split in ("train", "dev", "devtest")
+        for one in read_labelled(
+            str(shared_data / "sib200"),
+            languages=[language],
+            labels=topics,
+            split=split,
+            size=None,
+            seed=0,
+            columns=columns,
+        ).items
+    ]
+    flores = (shared_data / f"flores101_devtest/devtest.{language}").read_text(encoding="utf-8")
+    (line,) = told({"sib": texts}, {"flores": flores.split("\n")})
+    assert line.startswith("task.devtest_files: 494 of 1012 segments ")
 
 
 @pytest.mark.shared_data

@@ -100,6 +100,10 @@ class Suite(Spec):
         """Return the task of every condition, by name; one that the suite does not name is `default`."""
         return self.conditions or {"default": self.task}
 
+    def path_of(self, condition: str) -> str:
+        """Return where the task of a condition stands in the suite: under `conditions`, or as `task`."""
+        return f"conditions.{condition}" if self.conditions else "task"
+
     @model_validator(mode="after")
     def _distinct(self) -> Suite:
         for what, values in (

@@ -8,6 +8,7 @@ from typing import Annotated, Any, Literal
 from pydantic import Discriminator, Field, Tag, field_validator, model_validator
 
 from ksl_bench.config.base import Direction, Language, Location, Spec, Split, Text
+from ksl_bench.likeness import wording_of
 
 
 class TaskSpec(Spec):
@@ -163,7 +164,7 @@ def check_labels(labels: tuple[tuple[str, str], ...]) -> None:
         ValueError: With those that do.
     """
     for what, words in zip(("label", "verbalizer"), zip(*labels, strict=True), strict=True):
-        plain = [" ".join(one.split()).casefold() for one in words]
+        plain = [wording_of(one) for one in words]
         twice = sorted({one for one in plain if plain.count(one) > 1})
         if twice:
             raise ValueError(f"labels: {what} given more than once: {', '.join(twice)}")

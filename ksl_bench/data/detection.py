@@ -10,6 +10,7 @@ import hashlib
 import json
 from collections.abc import Callable
 from dataclasses import replace
+from pathlib import Path
 
 from ksl_bench import detection_corpus
 from ksl_bench.config import DetectionSpec, Split
@@ -38,8 +39,14 @@ def read_detection(
     if spec.files(split) == CONTROLLED:
         corpus = _shipped(spec, split)
     else:
+        location = spec.files(split)
+        if identify and isinstance(location, str) and Path(location).is_dir():
+            raise DataError(
+                f"identify_language: must be false for {location}: a folder has a file for each language, "
+                "which tells it; or give one file of all languages"
+            )
         corpus = read_labelled(
-            spec.files(split),
+            location,
             languages=spec.languages[:1] if identify else spec.languages,
             labels=[label for label, _ in spec.labels],
             split=split,

@@ -20,7 +20,7 @@ from ksl_bench.config import LabelColumns, Location, Split
 from ksl_bench.data.controlled.topics import controlled_topics
 from ksl_bench.data.corpus import CONTROLLED, CONTROLLED_SIZES, sample
 from ksl_bench.data.hub import SCHEME, read_rows
-from ksl_bench.data.readers import Repeated, read_objects, read_table
+from ksl_bench.data.readers import Repeated, given, read_objects, read_table
 from ksl_bench.errors import DataError
 
 Rows = Sequence[tuple[int, Mapping[str, Any]]]
@@ -40,7 +40,7 @@ class Labelled:
     document: str | None = None
     """What it is drawn together with, where the corpus says so."""
     fields: Mapping[str, str] = field(default_factory=dict)
-    """All columns that the file has, as text."""
+    """All columns that say something of it, as text."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -195,7 +195,7 @@ def _texts(
             empty.add(number, "empty text")
         if label not in labels:
             unlike.add(number, f"label must be one of {', '.join(labels)}, got {label!r}")
-        fields = {name: str(one) for name, one in row.items()}
+        fields = {name: said for name in row if (said := given(row, name)) is not None}
         items.append(Labelled(text, label, spoken, fields.get(columns.document), fields))
     problems += [*empty.lines(), *unlike.lines()]
     return items

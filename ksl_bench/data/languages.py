@@ -54,6 +54,17 @@ def to_iso6391(code: str) -> str | None:
     return short if len(short) == 2 else None
 
 
+def macrolanguage(code: str) -> str:
+    """Return the macrolanguage whose usual member a language is, else its own code: "swh" gives "sw".
+
+    Raises:
+        DataError: If there is no such language.
+
+    Source: Unicode CLDR, through langcodes.
+    """
+    return str(_known(code).prefer_macrolanguage().language)
+
+
 def _known(code: str) -> langcodes.Language:
     """Return the language that a code stands for."""
     try:

@@ -10,12 +10,16 @@ from __future__ import annotations
 
 import codecs
 import json
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from ksl_bench.data.columns import Languages, find_columns, missing_columns, wanted_columns
+
+_FIELD = re.compile(r"""(?:^|\t)(?:"((?:[^"]|"")*)"(?=\t|$)|([^\t]*))""")
+"""A field of a table with the tab before it; the quoted form is tried first."""
 
 SHOWN = 3
 """Problems of one kind that are spelled out for one file; the rest is counted."""
@@ -161,20 +165,32 @@ def read_objects(path: str, problems: list[str]) -> list[tuple[int, Mapping[str,
 
 
 def read_table(path: str, problems: list[str]) -> list[tuple[int, Mapping[str, Any]]]:
-    """Read a TSV whose first line names its columns; each line with its number, nothing quoted or escaped."""
+    """Read a TSV whose first line names its columns; each line with its number.
+
+    A field may be quoted, as SIB-200 has it: then it begins and ends with a quote, and each one inside is
+    written twice. A field that merely begins with a quote is as it stands. No field holds a newline.
+    """
     lines = read_lines(path, problems)
     if lines is None:
         return []
-    header = lines[0].split("\t")
+    header = _cells(lines[0])
     wrong = Repeated(path, "lines with a wrong number of columns")
     rows: list[tuple[int, Mapping[str, Any]]] = []
     for number, line in enumerate(lines[1:], 2):
-        cells = line.split("\t")
+        cells = _cells(line)
         if len(cells) != len(header):
             wrong.add(number, f"{len(cells)} columns, but the header has {len(header)}")
         rows.append((number, dict(zip(header, cells, strict=False))))
     problems += wrong.lines()
     return rows
+
+
+def _cells(line: str) -> list[str]:
+    """Return the fields of a line, quoted or not."""
+    return [
+        bare if quoted is None else quoted.replace('""', '"')
+        for quoted, bare in (found.groups() for found in _FIELD.finditer(line))
+    ]
 
 
 def pairs_of(
@@ -207,11 +223,16 @@ def pairs_of(
                 wrong.add(number, f"{'.'.join(column)} must be text, got {_kind(segment)}")
             elif not segment.strip():
                 wrong.add(number, f"empty segment in {'.'.join(column)}")
-        document = row.get("document")
         source, target = segments
-        pairs.append(Pair(source, target, None if document in (None, "") else str(document)))
+        pairs.append(Pair(source, target, given(row, "document")))
     problems += wrong.lines()
     return pairs
+
+
+def given(row: Mapping[str, Any], column: str) -> str | None:
+    """Return what a row says in a column that need not be there; None where it says nothing."""
+    value = row.get(column)
+    return None if value in (None, "") else str(value)
 
 
 def _segment(row: Mapping[str, Any], column: tuple[str, ...]) -> Any:

@@ -228,10 +228,12 @@ class Artifacts:
             seed=seed,
             state_key=state_key,
             ticket_key=ticket.key,
+            selected=tuple(ticket.chain()),
             ticket_after=ticket.after,
             merged=merged,
             performer=detector.performer,
             voters=detector.voters,
+            ballots=detector.ballots,
         )
 
 

@@ -11,7 +11,7 @@ from ksl_bench.models import ModelReference, find_model
 from ksl_bench.plan.artifacts import Artifacts
 from ksl_bench.plan.rows import Plan, Row
 from ksl_bench.plan.text import Texts, read_texts
-from ksl_bench.plan.work import Detector, Setting, Step
+from ksl_bench.plan.work import Ballot, Detector, Setting, Source, Step
 
 
 class Planner:
@@ -53,6 +53,7 @@ class Planner:
             state_key = self.artifacts.state(baseline, seed, condition, ticket, parents)
             steps = (*parents, Step(baseline, condition, seed, state_key, ticket))
         before = (*(one for step in parents for one in step.chain()), *ticket.others)
+        own: tuple[Source, ...] = (("state", state_key, ""),) if state_key is not None else ()
         rows = []
         for under in scored:
             detector = self._detector(baseline, seed, condition, under)
@@ -65,6 +66,7 @@ class Planner:
                 parents=parents,
                 detector=detector,
             )
+            itself = Ballot(baseline.name, key, tuple(ticket.chain()), (*detector.sources, *own))
             rows.append(
                 Row(
                     baseline=baseline.name,
@@ -76,6 +78,7 @@ class Planner:
                     ticket_key=ticket.key,
                     source_state_key=ticket.source_state_key,
                     earlier=(*before, *detector.sources),
+                    ballots=detector.ballots or (itself,),
                 )
             )
         return steps, rows
@@ -90,6 +93,9 @@ class Planner:
             found = [row for some in rows for row in some]
             return Detector(
                 voters=tuple(row.evaluation_key for row in found),
+                ballots=tuple(
+                    {one.evaluation_key: one for row in found for one in row.ballots}.values()
+                ),
                 sources=tuple(source for row in found for source in row.as_voter()),
             )
         spec = baseline.statistic.performer if baseline.statistic is not None else None
@@ -102,7 +108,7 @@ class Planner:
         assert spec.baseline is not None
         other = self.suite.baseline(spec.baseline).at_step(0)
         (step,), _ = self._tuned(other, seed, condition, (), ())
-        return Detector(performer=step, sources=tuple(step.chain()))
+        return Detector(performer=step, sources=tuple(step.chain(f"its performer {other.name}")))
 
     def _merged(self, baseline: Baseline, of: Baseline, seed: int) -> Iterator[Row]:
         """Plan a merge: a state from the base for each task, and one model of them all."""

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from ksl_bench.config import Suite
-from ksl_bench.plan.work import Kind, Setting, Source, Work
+from ksl_bench.plan.work import Ballot, Kind, Setting, Source, Work
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,6 +28,8 @@ class Row:
     earlier: tuple[Source, ...] = ()
     """What else it rests on, sources first: earlier steps of a sequence, the states that are merged, a
     statistic's second model, the voters of a vote."""
+    ballots: tuple[Ballot, ...] = ()
+    """The detectors that look at text: of a vote those behind it, else itself."""
 
     def chain(self) -> Iterator[tuple[Kind, str]]:
         """Yield the row's artifacts, sources first."""

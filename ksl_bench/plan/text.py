@@ -74,7 +74,7 @@ def read_texts(suite: Suite, texts: Texts) -> dict[tuple[str, Split], Text]:
         scored = found[name, suite.evaluate.split].data["examples"]
         if scored < 2:
             raise ConfigError(
-                f"task.{suite.evaluate.split}_files: {scored} segment, "
+                f"{suite.path_of(name)}.{suite.evaluate.split}_files: {scored} segment, "
                 "at least 2 are needed to tell a difference from chance"
             )
     _refuse_leaks(suite, found)
@@ -82,10 +82,15 @@ def read_texts(suite: Suite, texts: Texts) -> dict[tuple[str, Split], Text]:
 
 
 def _refuse_leaks(suite: Suite, found: Mapping[tuple[str, Split], Text]) -> None:
+    """Refuse what is tuned on and scored, unless the condition that scores it allows it."""
     split = suite.evaluate.split
-    tuned, scored = (
-        {name: found[name, one].segments for name in suite.tasks} for one in ("train", split)
-    )
-    leaks = list(find_leaks(tuned, scored, field=f"task.{split}_files"))
-    if leaks and any(spec.leaks == "refused" for spec in suite.tasks.values()):
+    tuned = {name: found[name, "train"].segments for name in suite.tasks}
+    scored = {
+        name: found[name, split].segments
+        for name, spec in suite.tasks.items()
+        if spec.leaks == "refused"
+    }
+    paths = {name: suite.path_of(name) for name in scored}
+    leaks = list(find_leaks(tuned, scored, split=split, paths=paths))
+    if leaks:
         raise ConfigError(leaks)

@@ -39,10 +39,11 @@ class Step:
     state_key: str
     ticket: Selected
 
-    def chain(self) -> Iterator[Source]:
+    def chain(self, name: str | None = None) -> Iterator[Source]:
         """Yield the step's artifacts, sources first, each with its name in a reason."""
-        yield from self.ticket.chain(f" of step {self.condition}")
-        yield "state", self.state_key, f"step {self.condition}"
+        name = name or f"step {self.condition}"
+        yield from self.ticket.chain(f" of {name}")
+        yield "state", self.state_key, name
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,6 +68,18 @@ class Selected:
 
 
 @dataclass(frozen=True, slots=True)
+class Ballot:
+    """A detector that looks at text and has a voice in a vote, perhaps through another vote."""
+
+    baseline: str
+    evaluation_key: str
+    selected: tuple[Source, ...] = ()
+    """Its ticket and what that rests on."""
+    trained: tuple[Source, ...] = ()
+    """Its state, and what its second model rests on."""
+
+
+@dataclass(frozen=True, slots=True)
 class Work:
     """One artifact to be made."""
 
@@ -86,6 +99,8 @@ class Work:
     state_baseline: Baseline | None = None
     """For a ticket: how that state was trained."""
     ticket_key: str | None = None
+    selected: tuple[Source, ...] = ()
+    """For an evaluation: the ticket with all that it rests on, for the bill."""
     ticket_after: int = 0
     """Of `parents`, how many the model had behind it in which that ticket was found."""
     parents: tuple[Step, ...] = ()
@@ -98,6 +113,8 @@ class Work:
     """Of a statistic that compares two models: the second one, a state of the suite or another base model."""
     voters: tuple[str, ...] = ()
     """Of a vote: keys of the evaluations that have a voice."""
+    ballots: tuple[Ballot, ...] = ()
+    """Of a vote: the detectors that look at text behind it, each once."""
 
     @property
     def needs(self) -> tuple[tuple[Kind, str], ...]:
@@ -116,7 +133,25 @@ class Work:
             if step.ticket.key is not None:
                 needed.append(("ticket", step.ticket.key))
         needed += [("evaluation", key) for key in self.voters]
+        if self.kind == "evaluation":
+            needed += [(kind, key) for kind, key, _ in self.billed]
         return tuple(dict.fromkeys(needed))
+
+    @property
+    def steps(self) -> tuple[Step, ...]:
+        """Return the trained states beside its own: its parents, what is merged, the performer."""
+        performer = (self.performer,) if isinstance(self.performer, Step) else ()
+        return (*self.parents, *self.merged, *performer)
+
+    @property
+    def billed(self) -> Iterator[Source]:
+        """Yield the artifacts that an evaluation pays for, beside its own state."""
+        for step in self.steps:
+            yield from step.chain()
+        for ballot in self.ballots:
+            yield from (*ballot.selected, *ballot.trained)
+            yield "evaluation", ballot.evaluation_key, ballot.baseline
+        yield from self.selected
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,6 +161,7 @@ class Detector:
     performer: Step | ModelReference | None = None
     voters: tuple[str, ...] = ()
     """Keys of evaluations."""
+    ballots: tuple[Ballot, ...] = ()
     sources: tuple[Source, ...] = ()
 
     @property

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from ksl_bench.config import Baseline, Suite, TicketSpec
-from ksl_bench.errors import KslBenchError
+from ksl_bench.config import Baseline, Suite, TaskSpec, TicketSpec
+from ksl_bench.errors import DataError, KslBenchError
 from ksl_bench.lottery.criteria import CRITERIA
 from ksl_bench.lottery.entries import ENTRY_CRITERIA, REST
 from ksl_bench.methods import METHODS, build_method
@@ -12,7 +12,7 @@ from ksl_bench.registry import unknown
 from ksl_bench.suite.detectors import check_detector
 from ksl_bench.suite.steps import check_steps
 from ksl_bench.tasks import build_task
-from ksl_bench.tasks.readings import LANGUAGE_METRICS, READINGS, TEXT_METRICS
+from ksl_bench.tasks.readings import LANGUAGE_METRICS, READINGS, TEXT_METRICS, ask_language
 
 
 def check_suite(suite: Suite, *, complete: bool) -> list[str]:
@@ -20,13 +20,14 @@ def check_suite(suite: Suite, *, complete: bool) -> list[str]:
     problems: list[str] = []
     rules: dict[str, None] = {}
     for name, spec in suite.tasks.items():
-        where = f"conditions.{name}" if suite.conditions else "task"
+        where = suite.path_of(name)
         try:
             task = build_task(spec)
             rules.update(dict.fromkeys(task.rules))
             _ = task.template
         except KslBenchError as error:
             problems += [f"{where}.prompt: {problem}" for problem in error.problems]
+        problems += [f"{where}.directions: {one}" for one in _check_identifier(suite, spec)]
         if spec.name != suite.task.name:
             problems.append(
                 f"{where}.name: all conditions are of one task, {suite.task.name!r}, got {spec.name!r}"
@@ -58,6 +59,20 @@ def check_suite(suite: Suite, *, complete: bool) -> list[str]:
                     for one in _check_baseline(suite, baseline.at_step(step))
                 ]
     return problems
+
+
+def _check_identifier(suite: Suite, spec: TaskSpec) -> list[str]:
+    """Check that the languages of hypotheses can be told, where a metric asks for them."""
+    if not ask_language(suite.evaluate.metrics):
+        return []
+    try:
+        build_task(spec).identifier(suite.evaluate.split)
+    except DataError as error:
+        without = (
+            f"give evaluate.metrics without {' and '.join(LANGUAGE_METRICS)}, or other languages"
+        )
+        return [f"{problem}; {without}" for problem in error.problems]
+    return []
 
 
 def _check_transfer(suite: Suite) -> list[str]:

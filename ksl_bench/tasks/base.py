@@ -111,7 +111,11 @@ class Task(Protocol):
         ...
 
     def identifier(self, split: Split) -> Identify | None:
-        """Return what tells the language of a hypothesis, None where no metric of the task asks for it."""
+        """Return what tells the language of a hypothesis, None where no metric of the task asks for it.
+
+        Raises:
+            DataError: If it cannot tell the task's languages.
+        """
         ...
 
     def diagnostics(self, outputs: Sequence[Output], references: Sequence[str]) -> dict[str, Any]:

@@ -13,6 +13,7 @@ from ksl_bench.config import ClassificationSpec, Split
 from ksl_bench.data.labelled import LabelledCorpus, read_labelled
 from ksl_bench.data.languages import language_name
 from ksl_bench.data.prompts import Template, template
+from ksl_bench.likeness import wording_of
 from ksl_bench.tasks.base import Example, Examples, Output
 from ksl_bench.tasks.language_id import Identify
 from ksl_bench.tasks.translation import first_line, raw
@@ -32,7 +33,7 @@ class Classification:
     def __init__(self, spec: ClassificationSpec) -> None:
         """Take the labels, the languages, the prompt and the files from a suite."""
         self.spec = spec
-        self._label_of = {_plain(word): label for label, word in spec.labels}
+        self._label_of = {wording_of(word): label for label, word in spec.labels}
 
     @property
     def labels(self) -> tuple[tuple[str, str], ...]:
@@ -60,7 +61,7 @@ class Classification:
 
     def named(self, text: str) -> str:
         """Return the label that a text is the verbalizer of, whatever its case; `NONE` if it is no one's."""
-        return self._label_of.get(_plain(text), NONE)
+        return self._label_of.get(wording_of(text), NONE)
 
     def likeliest(self, output: Output) -> str:
         """Return the label that the model finds most likely; of equal ones the first."""
@@ -118,7 +119,3 @@ class Classification:
                 for name, rule in texts.items()
             },
         }
-
-
-def _plain(text: str) -> str:
-    return " ".join(text.split()).casefold()

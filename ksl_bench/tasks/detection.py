@@ -14,9 +14,11 @@ from typing import Any, ClassVar
 from ksl_bench.config import DetectionSpec, Split
 from ksl_bench.data.corpus import CONTROLLED
 from ksl_bench.data.detection import generator_of, read_detection
+from ksl_bench.data.labelled import LabelledCorpus
 from ksl_bench.data.languages import language_name
 from ksl_bench.data.prompts import Template, template
 from ksl_bench.errors import DataError
+from ksl_bench.likeness import letters_of
 from ksl_bench.tasks.base import ALL_GROUPS, Example, Examples, Output
 from ksl_bench.tasks.language_id import (
     UNKNOWN,
@@ -98,7 +100,7 @@ class Detection:
         if len({one.label for one in corpus.items}) < 2:
             raise DataError(f"{corpus.origin}: both classes are needed, it has one only")
         if split == "devtest":
-            self._check_apart({_plain(one.text) for one in corpus.items})
+            self._check_apart(corpus)
         words = dict(self.labels)
         items = []
         for one in corpus.items:
@@ -133,12 +135,13 @@ class Detection:
             return controlled_identifier()
         return text_identifier(self.spec.languages)
 
-    def _check_apart(self, scored: set[str]) -> None:
+    def _check_apart(self, scored: LabelledCorpus) -> None:
         """Check that thresholds are not chosen on what is scored."""
-        both = scored & {_plain(one.text) for one in read_detection(self.spec, "dev").items}
+        dev = read_detection(self.spec, "dev", identify=self._identifier("dev"))
+        both = _letters(scored) & _letters(dev)
         if both:
             raise DataError(
-                f"task.dev_files: {len(both)} texts stand in devtest, too; thresholds are chosen on dev, "
+                f"{dev.origin}: {len(both)} texts stand in devtest, too; thresholds are chosen on dev, "
                 "which must not be scored"
             )
 
@@ -156,8 +159,9 @@ class Detection:
         }
 
 
-def _plain(text: str) -> str:
-    return " ".join(text.split()).casefold()
+def _letters(corpus: LabelledCorpus) -> set[str]:
+    """Return what is compared of each text; nothing of one without letters or digits."""
+    return {letters_of(one.text) for one in corpus.items} - {""}
 
 
 def _label_by(rule: str) -> Callable[[Output], str]:

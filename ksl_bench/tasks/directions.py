@@ -17,7 +17,7 @@ from ksl_bench.data.parallel import read_parallel
 from ksl_bench.data.prompts import Template, template
 from ksl_bench.data.readers import Pair
 from ksl_bench.tasks.base import Example, Examples, Output
-from ksl_bench.tasks.language_id import Identify, controlled_identifier, text_identifier
+from ksl_bench.tasks.language_id import UNKNOWN, Identify, controlled_identifier, text_identifier
 from ksl_bench.tasks.readings import DIRECTION
 from ksl_bench.tasks.translation import FIELDS, TEXTS, on_text, translation_diagnostics
 
@@ -91,10 +91,20 @@ class Directions:
         return example.fields[self.sentence], example.response
 
     def identifier(self, split: Split) -> Identify:
-        """Return what tells the languages of a split: exact on the controlled corpus."""
+        """Return what tells the languages of a split, without their script: exact on the controlled corpus.
+
+        Raises:
+            DataError: If some of the languages cannot be told.
+        """
         if self.spec.files(split) == CONTROLLED:
             return controlled_identifier()
-        return text_identifier(tuple(one[:3] for one in self.spec.languages))
+        identify = text_identifier(self.spec.languages)
+
+        def language(text: str) -> str:
+            found = identify(text)
+            return found if found == UNKNOWN else found[:3]
+
+        return language
 
     def diagnostics(self, outputs: Sequence[Output], references: Sequence[str]) -> dict[str, Any]:
         """Return the diagnostics of translation."""

@@ -6,17 +6,20 @@ An off-target rate is only worth what the identification is; how often it is rig
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Container, Iterable
 from functools import cache
 
 from py3langid.langid import MODEL_FILE, LanguageIdentifier
 
 from ksl_bench.data.controlled import language_of
-from ksl_bench.data.languages import to_iso6391
+from ksl_bench.data.languages import macrolanguage, to_iso6391
 from ksl_bench.errors import DataError
 
 UNKNOWN = "unknown"
 """The language of a text that is in none of the candidates, in several at once, or empty."""
+
+_OWN_CODES = {"nb": "no", "fil": "tl", "tgl": "tl"}
+"""What the library calls Norwegian Bokmal and Tagalog (Filipino)."""
 
 Identify = Callable[[str], str]
 """From a text to the code of a language, or UNKNOWN."""
@@ -35,7 +38,7 @@ def text_identifier(candidates: tuple[str, ...]) -> Identify:
         candidates: ISO 639-3 codes, perhaps with a script: "eng", "zho_Hant".
 
     Raises:
-        DataError: If one is unknown to the library, or two differ by their script alone.
+        DataError: If one is unknown to the library, or takes two for one (of another script, say).
 
     Source: langid (Lui and Baldwin, 2012), with the model that py3langid ships.
     """
@@ -51,17 +54,28 @@ def text_identifier(candidates: tuple[str, ...]) -> Identify:
     return identify
 
 
-def _labels(candidates: Iterable[str], *, known: Iterable[str]) -> dict[str, str]:
+def _labels(candidates: Iterable[str], *, known: Container[str]) -> dict[str, str]:
     """Return candidates by the library's own codes, of two letters where there are two."""
     found: dict[str, str] = {}
     problems = []
     for code in candidates:
-        label = to_iso6391(code) or code[:3]
-        if label not in known:
+        label = _label_of(code, known)
+        if label is None:
             problems.append(f"language identification does not know {code!r}")
         elif label in found:
             problems.append(f"language identification cannot tell {found[label]!r} from {code!r}")
-        found[label] = code
+        else:
+            found[label] = code
     if problems:
         raise DataError(problems)
     return found
+
+
+def _label_of(code: str, known: Container[str]) -> str | None:
+    """Return the library's code of a language, None if it knows none.
+
+    Failing the language's own, that of the macrolanguage whose usual member it is: "sw" of "swh".
+    """
+    short = to_iso6391(code) or code[:3]
+    forms = (short, _OWN_CODES.get(short), macrolanguage(short))
+    return next((one for one in forms if one in known), None)

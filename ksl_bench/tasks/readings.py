@@ -6,7 +6,7 @@ more: by learning to stop, or to answer in the wanted form. What the two gain ap
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 
 from ksl_bench.registry import Registry
@@ -36,6 +36,12 @@ LANGUAGE_METRICS = ("off_target", "no_language")
 """Of hypotheses, in per cent: in another language than the wanted one, and in none that can be told."""
 LABEL_METRICS = ("accuracy", "macro_f1")
 DETECTION_METRICS = (*LABEL_METRICS, "auc")
+
+
+def ask_language(metrics: Collection[str]) -> bool:
+    """Return whether one of some metrics needs to know in which language a hypothesis is."""
+    return any(one in LANGUAGE_METRICS for one in metrics)
+
 
 READINGS: Registry[Readings] = Registry(
     "task",

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from ksl_bench.plan import Step, Work
+from ksl_bench.errors import StorageError
+from ksl_bench.plan import Ballot, Source, Step, Work
 from ksl_bench.tasks.base import Output
 from ksl_bench.worker.warm import Warm
+
+_SECONDS = {"state": "train_seconds", "ticket": "selection_seconds"}
+"""By kind of artifact, what of its cost stands on the bill of a row that rests on it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,26 +33,27 @@ def bill_of(
     Returns:
         Selection has with it the tuning that the ticket was found in. `earlier` names the earlier steps of a
         sequence, the states that were merged, a statistic's second model, or the detectors that look at text
-        behind a vote, with their seconds; `earlier_seconds` is their sum. A vote pays for the evaluations
-        of those detectors, each once.
+        behind a vote, with their seconds; `earlier_seconds` is their sum. A state or a ticket stands with
+        the first of them that rests on it. A vote pays for the evaluations of its detectors, each once.
+
+    Raises:
+        StorageError: If something that the row rests on is gone.
     """
-    record = record_of(warm, "state", work.state_key)
-    state = record.get("cost", {})
-    found_here = work.ticket_after == len(work.parents)
-    selection = selection_seconds(warm, work.ticket_key) if found_here else 0.0
-    training = state.get("train_seconds", 0.0)
-    steps = (*work.parents, *work.merged)
-    if isinstance(work.performer, Step):
-        steps = (*steps, work.performer)
-    earlier = [_step_cost(warm, step, place, work) for place, step in enumerate(steps)]
-    ballots = [record_of(warm, "evaluation", key) for key in ballots_of(warm, work)]
-    earlier += [_ballot_cost(one) for one in ballots]
-    evaluation_seconds += sum(one["cost"]["evaluate_seconds"] for one in ballots)
+    ledger = _Ledger(warm)
+    earlier = [_step_cost(ledger, step, work) for step in work.steps]
+    earlier += [_ballot_cost(ledger, ballot) for ballot in work.ballots]
+    selection = ledger.pay(work.selected)
+    own: list[Source] = [("state", work.state_key, "")] if work.state_key is not None else []
+    training = ledger.pay(own)
+    state = cost_of(warm, "state", work.state_key) if work.state_key is not None else {}
+    evaluation_seconds += sum(
+        cost_of(warm, "evaluation", one.evaluation_key)["evaluate_seconds"] for one in work.ballots
+    )
     before = sum(one["selection_seconds"] + one["train_seconds"] for one in earlier)
     workers, price = warm.worker.world_size, warm.setting.device_price_per_hour
     hours = workers * (before + selection + training + evaluation_seconds) / 3600
     tokens = sum(one.tokens for one in generated.outputs)
-    costs = [record_of(warm, "state", step.state_key)["cost"] for step in steps]
+    costs = [cost_of(warm, "state", step.state_key) for step in work.steps]
     peaks = [rank for cost in (*costs, state) for rank in cost.get("peak_memory") or ()]
     merged_bytes = sum(cost["state_bytes"] for cost in costs) if work.merged else 0
     return {
@@ -69,43 +74,51 @@ def bill_of(
     }
 
 
-def _step_cost(warm: Warm, step: Step, place: int, work: Work) -> dict[str, Any]:
-    """Return what one step took; a ticket that was found before it stands with the step that found it."""
-    found_here = bool(work.merged) or step.ticket.after == place
-    record = record_of(warm, "state", step.state_key)
+class _Ledger:
+    """Pays for the states and tickets behind a row, each once."""
+
+    def __init__(self, warm: Warm) -> None:
+        self._warm = warm
+        self._paid: set[str] = set()
+
+    def pay(self, sources: Iterable[Source]) -> float:
+        """Return the seconds that sources took which were not paid for before."""
+        seconds = 0.0
+        for kind, key, _ in sources:
+            if kind in _SECONDS and key not in self._paid:
+                self._paid.add(key)
+                seconds += cost_of(self._warm, kind, key)[_SECONDS[kind]]
+        return seconds
+
+
+def _step_cost(ledger: _Ledger, step: Step, work: Work) -> dict[str, Any]:
+    """Return what one step took, named by its condition; a second model by its baseline."""
     return {
-        "step": step.condition,
-        "selection_seconds": selection_seconds(warm, step.ticket.key) if found_here else 0.0,
-        "train_seconds": record["cost"]["train_seconds"],
+        "step": step.baseline.name if step is work.performer else step.condition,
+        "selection_seconds": ledger.pay(step.ticket.chain()),
+        "train_seconds": ledger.pay([("state", step.state_key, "")]),
     }
 
 
-def _ballot_cost(record: Mapping[str, Any]) -> dict[str, Any]:
+def _ballot_cost(ledger: _Ledger, ballot: Ballot) -> dict[str, Any]:
     """Return what it took to make a detector that has a voice."""
-    cost = record["cost"]
     return {
-        "step": record["baseline"],
-        "selection_seconds": cost["selection_seconds"],
-        "train_seconds": cost["train_seconds"] + cost["earlier_seconds"],
+        "step": ballot.baseline,
+        "selection_seconds": ledger.pay(ballot.selected),
+        "train_seconds": ledger.pay(ballot.trained),
     }
 
 
-def ballots_of(warm: Warm, work: Work) -> list[str]:
-    """Return the evaluations that look at text behind a vote, each once; none for other work."""
-    found: dict[str, None] = {}
-    for key in work.voters:
-        found.update(dict.fromkeys(record_of(warm, "evaluation", key).get("ballots") or [key]))
-    return list(found)
+def cost_of(warm: Warm, kind: str, key: str) -> Mapping[str, Any]:
+    """Return what a source cost, as its record has it.
 
-
-def selection_seconds(warm: Warm, key: str | None) -> float:
-    """Return what finding a ticket took, with the tuning that it was found in; 0 for no key."""
-    if key is None:
-        return 0.0
-    ticket = record_of(warm, "ticket", key)
-    source = record_of(warm, "state", ticket["ticket"]["source_state"]).get("cost", {})
-    seconds: float = ticket["cost"]["selection_seconds"] + source.get("train_seconds", 0.0)
-    return seconds
+    Raises:
+        StorageError: If the source is gone; then it is made again, and what asked waits for it.
+    """
+    cost: Mapping[str, Any] | None = record_of(warm, kind, key).get("cost")
+    if cost is None:
+        raise StorageError(f"{warm.store.root}: {kind} {key} is gone, so what it cost is not known")
+    return cost
 
 
 def record_of(warm: Warm, kind: str, key: str | None) -> dict[str, Any]:

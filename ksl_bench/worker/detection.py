@@ -26,7 +26,7 @@ from ksl_bench.plan import Step, Work
 from ksl_bench.tasks.base import Examples
 from ksl_bench.tasks.detection import MACHINE, RULES, Detected, Detection, detected
 from ksl_bench.tasks.encoding import encode_choices
-from ksl_bench.worker.bills import Generated, ballots_of, record_of
+from ksl_bench.worker.bills import Generated, record_of
 from ksl_bench.worker.evaluations import Read, adapted, write_evaluation
 from ksl_bench.worker.outcome import Outcome, Report, Throttle
 from ksl_bench.worker.probes import apply_probe
@@ -140,10 +140,7 @@ def _build_vote(warm: Warm, work: Work, task: Detection) -> Outcome:
         return Outcome(work.key, "finished")
     examples = warm.examples(work.task, warm.setting.evaluate.split)
     shares, called = {}, {}
-    labels = [
-        [json.loads(line) for line in warm.store.read_lines("evaluation", key, "outputs.jsonl")]
-        for key in work.voters
-    ]
+    labels = [_outputs_of(warm, key) for key in work.voters]
     for rule in RULES:
         votes_DN = [[line[rule] == MACHINE for line in lines] for lines in labels]
         shares[rule], called[rule] = vote_share(votes_DN), majority(votes_DN)
@@ -154,11 +151,17 @@ def _build_vote(warm: Warm, work: Work, task: Detection) -> Outcome:
         )
         for at in range(len(examples.items))
     ]
-    below = ballots_of(warm, work)
+    below = [one.evaluation_key for one in work.ballots]
     sizes = [record_of(warm, "evaluation", key)["parameters"]["total"] for key in below]
     parameters = {"trainable": 0, "total": max(sizes)}
     read = _read(task, examples, outputs, Generated(outputs, 0.0, peaks), parameters)
     return write_evaluation(warm, work, task, read, started, ballots=below)
+
+
+def _outputs_of(warm: Warm, key: str) -> list[dict[str, Any]]:
+    """Return what a voter's evaluation holds of every text; a broken one is set aside, to be made again."""
+    content = warm.store.read_bytes("evaluation", key, "outputs.jsonl").decode()
+    return [json.loads(line) for line in content.removesuffix("\n").split("\n")]
 
 
 def _read(

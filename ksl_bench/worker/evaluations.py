@@ -22,6 +22,7 @@ from ksl_bench.plan import Work
 from ksl_bench.tasks import build_task
 from ksl_bench.tasks.base import Examples, Output, Task
 from ksl_bench.tasks.encoding import encode_choices
+from ksl_bench.tasks.readings import ask_language
 from ksl_bench.worker.bills import Generated, bill_of, record_of
 from ksl_bench.worker.merging import merged_model, trained_by
 from ksl_bench.worker.outcome import Outcome, Report, Throttle
@@ -78,7 +79,7 @@ def write_evaluation(
     evaluate, examples = warm.setting.evaluate, read.examples
     drawn = draw_sentences([one.document for one in examples.items], evaluate.bootstrap_samples)
     labels = [label for label, _ in task.labels]
-    identify = task.identifier(evaluate.split)
+    identify = task.identifier(evaluate.split) if ask_language(evaluate.metrics) else None
     measures = {metric: build_measure(metric, labels, identify) for metric in evaluate.metrics}
     scored = score_answers(read.answers, measures, drawn=drawn, macro_axis=task.macro_axis)
     state = record_of(warm, "state", work.state_key)

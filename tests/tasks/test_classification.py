@@ -1,10 +1,13 @@
 """Classification: labels in, readings out; text from files as people have them."""
 
+import csv
+
 import pytest
 from pydantic import ValidationError
 
 from ksl_bench.config import ClassificationSpec
 from ksl_bench.data.controlled.topics import TOPICS, controlled_topics
+from ksl_bench.data.readers import read_table
 from ksl_bench.errors import DataError
 from ksl_bench.tasks import build_task
 from ksl_bench.tasks.base import Output
@@ -152,6 +155,45 @@ def test_a_language_that_a_folder_lacks_is_told(folder):
 def test_controlled_topics_that_the_suite_does_not_name_are_told():
     with pytest.raises(DataError, match="labels that are not among"):
         build_task(spec()).read("dev")
+
+
+def test_a_quoted_field_is_read_as_csv_has_it_and_a_lone_quote_stays(tmp_path):
+    (tmp_path / "some.tsv").write_text(
+        "text\tlabel\n"
+        '"He said ""well, too,"" and left."\ttravel\n'
+        '"Quoted," he said.\t"travel"\n'
+        'Five feet 6"\ttravel\n'
+        '"A\ttab"\ttravel\n'
+        '"\ttravel\n'
+    )
+    read = build_task(spec(devtest_files=str(tmp_path / "some.tsv"))).read("devtest")
+    assert [one.fields["text"] for one in read.items] == [
+        'He said "well, too," and left.',
+        '"Quoted," he said.',
+        'Five feet 6"',
+        "A\ttab",
+        '"',
+    ]
+
+
+@pytest.mark.parametrize("nothing", ['"document": null, ', '"document": "", ', ""])
+def test_a_row_that_names_no_document_stands_in_none(tmp_path, nothing):
+    lines = [f'{{{nothing}"text": "text {at}", "label": "travel"}}\n' for at in range(3)]
+    lines.append('{"document": 0, "text": "last", "label": "travel"}\n')
+    (tmp_path / "some.jsonl").write_text("".join(lines))
+    read = build_task(spec(devtest_files=str(tmp_path / "some.jsonl"))).read("devtest")
+    assert [one.document for one in read.items] == [None, None, None, "0"]
+
+
+@pytest.mark.shared_data
+@pytest.mark.parametrize("language", ["eng", "cat", "dan"])
+def test_sib_200_is_read_as_pythons_csv_reads_it(language, shared_data):
+    path = shared_data / "sib200" / f"{language}_Latn.train.tsv"
+    problems = []
+    found = [row for _, row in read_table(str(path), problems)]
+    with path.open(encoding="utf-8", newline="") as file:
+        assert found == list(csv.DictReader(file, delimiter="\t"))
+    assert not problems
 
 
 @pytest.mark.shared_data

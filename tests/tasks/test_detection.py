@@ -93,6 +93,44 @@ def test_a_language_that_the_data_do_not_say_is_identified(tmp_path):
     assert found == ["eng", "eng", "deu", "deu", "unknown"]
 
 
+def test_identified_dev_and_devtest_are_held_apart_without_a_column(tmp_path):
+    content = [{"text": text, "label": "human"} for text in REAL["eng"]]
+    content += [{"text": text, "label": "machine"} for text in REAL["deu"]]
+    other = [{**one, "text": f"{one['text']} So?"} for one in content]
+    files = {
+        "dev_files": write(tmp_path / "dev.jsonl", content),
+        "devtest_files": write(tmp_path / "devtest.jsonl", other),
+    }
+    given = {"languages": ["eng", "deu"], "identify_language": True}
+    assert len(build_task(spec(**given, **files)).read("devtest").items) == 4
+    files["devtest_files"] = files["dev_files"]
+    with pytest.raises(DataError, match="4 texts stand in devtest, too"):
+        build_task(spec(**given, **files)).read("devtest")
+
+
+def test_identification_over_a_folder_is_refused(tmp_path):
+    for language in ("eng", "deu"):
+        write(tmp_path / f"{language}.dev.jsonl", rows("dev"))
+    given = {"languages": ["eng", "deu"], "dev_files": str(tmp_path)}
+    assert len(build_task(spec(**given)).read("dev").items) == 16
+    with pytest.raises(DataError) as caught:
+        build_task(spec(**given, identify_language=True)).read("dev")
+    (line,) = caught.value.problems
+    assert line.startswith(
+        f"identify_language: must be false for {tmp_path}: a folder has a file for each"
+    )
+
+
+@pytest.mark.parametrize("nothing", [{"generator": None}, {"generator": ""}, {}])
+def test_a_text_without_a_generator_is_of_its_label(tmp_path, nothing):
+    content = [
+        {"text": f"text {at}", "label": label, **nothing}
+        for at, label in enumerate(["human", "machine"])
+    ]
+    task = build_task(spec(languages=["eng"], dev_files=write(tmp_path / "dev.jsonl", content)))
+    assert [one.groups["generator"] for one in task.read("dev").items] == ["*", "machine"]
+
+
 def test_controlled_text_of_mixed_languages_is_of_none():
     """Human text is told apart without an error; what a hot model mixes takes the threshold of all texts."""
     told = build_task(spec()).read("dev").items

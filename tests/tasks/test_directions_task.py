@@ -5,11 +5,13 @@ import pytest
 from pydantic import ValidationError
 
 from ksl_bench.config import DirectionsSpec
+from ksl_bench.errors import ConfigError
 from ksl_bench.evaluation.answers import Answers
 from ksl_bench.evaluation.measures import build_measure
 from ksl_bench.evaluation.scoring import draw_sentences
 from ksl_bench.suite import load_suite
 from ksl_bench.tasks import build_task
+from ksl_bench.tasks.language_id import UNKNOWN
 
 FILES = {f"{one}_files": "controlled" for one in ("train", "dev", "devtest")}
 
@@ -104,6 +106,34 @@ def test_hypotheses_in_another_language_or_in_none_are_counted():
     scores = off.scores(draws, off.statistics(answers, "raw"))
     assert scores[:2] == pytest.approx([25.0, 50.0])
     assert np.isnan(scores[2])
+
+
+SCRIPTS = "task.directions=[eng, zho_Hans, zho_Hant]"
+ALIGNED = [
+    f"task.{one}_files={{eng: a, zho_Hans: b, zho_Hant: c}}" for one in ("train", "dev", "devtest")
+]
+
+
+def test_languages_that_cannot_be_told_apart_are_refused_before_the_start():
+    with pytest.raises(ConfigError) as caught:
+        load_suite("directions", [SCRIPTS, "task.tuned_on=[eng, zho_Hans]", *ALIGNED])
+    assert caught.value.problems == (
+        "task.directions: language identification cannot tell 'zho_Hans' from 'zho_Hant'; "
+        "give evaluate.metrics without off_target and no_language, or other languages",
+    )
+
+
+def test_they_are_taken_where_no_metric_asks():
+    given = [SCRIPTS, "task.tuned_on=[eng, zho_Hans]", *ALIGNED, "evaluate.metrics=[bleu, chrf]"]
+    assert load_suite("directions", given).task.languages == ("eng", "zho_Hans", "zho_Hant")
+
+
+def test_the_language_of_a_hypothesis_has_no_script():
+    files = {f"{one}_files": {"eng_Latn": "a", "nob_Latn": "b"} for one in ("train", "devtest")}
+    task = build_task(spec(directions=["eng_Latn-nob_Latn"], **files))
+    identify = task.identifier("devtest")
+    assert identify("Jeg vet ikke hva som skjedde etter at vi gikk hjem.") == "nob"
+    assert identify("12.5 %") == UNKNOWN
 
 
 def test_an_off_target_rate_ranks_nothing():

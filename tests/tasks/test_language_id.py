@@ -38,6 +38,32 @@ def test_what_cannot_be_told_apart_is_refused_all_at_once():
     )
 
 
+@pytest.mark.parametrize(
+    ("code", "text"),
+    [
+        ("nob", "Jeg vet ikke hva som skjedde etter at vi gikk hjem i går kveld."),
+        ("swh", "Watoto wanasoma vitabu vyao shuleni kila siku asubuhi."),
+        ("tgl", "Ang mga bata ay naglalaro sa labas ng kanilang bahay."),
+        ("npi", "नेपालको राजधानी काठमाडौं हो र यहाँ धेरै मानिसहरू बस्छन्।"),
+        ("azj", "Uşaqlar hər gün məktəbdə kitab oxuyur və yazı yazırlar."),
+        ("cmn", "孩子们每天早上在学校读书写字。"),
+    ],
+)
+def test_a_language_that_the_library_has_under_another_code_is_told(code, text):
+    assert text_identifier(("eng", code, "deu"))(text) == code
+
+
+@pytest.mark.parametrize("code", ["ast", "ckb", "ceb", "ful"])
+def test_a_relative_of_a_known_language_is_not_taken_for_it(code):
+    with pytest.raises(DataError, match=f"does not know '{code}'"):
+        text_identifier(("eng", code))
+
+
+def test_two_codes_of_one_language_of_the_library_are_refused():
+    with pytest.raises(DataError, match="cannot tell 'swa' from 'swh'"):
+        text_identifier(("eng", "swa", "swh"))
+
+
 def test_the_controlled_languages_are_told_exactly():
     identify = controlled_identifier()
     assert identify("El gos veu una casa vella.") == "cat"

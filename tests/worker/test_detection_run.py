@@ -1,6 +1,7 @@
 """Detection through a real worker: every kind of detector, thresholds from dev, votes, the leaderboard."""
 
 import json
+import shutil
 
 import numpy as np
 import pytest
@@ -145,10 +146,52 @@ def test_a_vote_pays_for_every_detector_behind_it_once(made):
     assert [one["step"] for one in cost["earlier"]] == [
         "full", "lora", "entropy", "rank", "binoculars",
     ]  # fmt: skip
-    trained = {name: result_of(made, name)["cost"] for name in ("full", "lora", "binoculars")}
-    seconds = sum(one["train_seconds"] + one["earlier_seconds"] for one in trained.values())
-    assert cost["earlier_seconds"] == pytest.approx(seconds)
-    assert trained["binoculars"]["earlier_seconds"] == trained["full"]["train_seconds"] > 0
+    store, rows = made
+    full, lora = (
+        store.record("state", rows[name].state_key)["cost"]["train_seconds"]
+        for name in ("full", "lora")
+    )
+    assert full > 0
+    # Binoculars' performer is full's state, which the vote has paid for already.
+    assert [one["train_seconds"] for one in cost["earlier"]] == [full, lora, 0, 0, 0]
+    assert cost["earlier_seconds"] == pytest.approx(full + lora)
+    evaluations = sum(
+        result_of(made, name)["cost"]["evaluate_seconds"]
+        for name in ("full", "lora", "entropy", "rank", "binoculars")
+    )
+    assert cost["evaluate_seconds"] >= evaluations
+    assert cost["device_hours"] == pytest.approx((full + lora + cost["evaluate_seconds"]) / 3600)
+
+
+def test_a_statistic_of_two_models_pays_for_its_performer_by_name(made):
+    cost = result_of(made, "binoculars")["cost"]
+    full = result_of(made, "full")["cost"]["train_seconds"]
+    assert cost["earlier"] == [{"step": "full", "selection_seconds": 0, "train_seconds": full}]
+    statistical = result_of(made, "statistical_vote")["cost"]
+    assert [one["train_seconds"] for one in statistical["earlier"]] == [0, 0, full]
+
+
+@pytest.mark.parametrize(
+    "broken", [lambda one: one.replace(b'"human"', b'"machin"'), lambda one: one[:-20]]
+)
+def test_a_vote_over_a_broken_voter_has_it_made_again(made, tmp_path, broken):
+    store, rows = made
+    root = tmp_path / "store"
+    shutil.copytree(store.root, root)
+    copy, vote = Store(str(root)), rows["statistical_vote"]
+    (path,) = root.rglob(f"*{rows['rank'].evaluation_key}*/outputs.jsonl")
+    before = path.read_bytes()
+    path.write_bytes(broken(before))
+    for record in root.rglob(f"*{vote.evaluation_key}*"):
+        record.unlink() if record.is_file() else shutil.rmtree(record)
+    suite = load_suite("detection", SETTINGS)
+    plan = make_plan(suite, find_model(suite.model))
+    tally = Execution(plan, copy).run(InProcessPool(plan, copy))
+    assert tally.complete, tally
+    assert tally.made == 2  # the vote, and the voter that was set aside
+    again = copy.record("evaluation", vote.evaluation_key)
+    assert again["scores"] == result_of(made, "statistical_vote")["scores"]
+    assert copy.read_bytes("evaluation", rows["rank"].evaluation_key, "outputs.jsonl") == before
 
 
 def test_rows_gain_over_the_base_and_are_judged_by_the_calibrated_rule(made):
@@ -192,4 +235,4 @@ def test_what_a_vote_waits_for_is_told(tmp_path):
         found["two_step_vote"]["reason"]
         == "the tuning of its voter full is diverged: the loss is nan"
     )
-    assert found["binoculars"]["reason"] == "step default is diverged: the loss is nan"
+    assert found["binoculars"]["reason"] == "its performer full is diverged: the loss is nan"

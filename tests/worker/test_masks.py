@@ -25,6 +25,7 @@ SETTINGS = [
     {recipe: lota_s90, train: {learning_rate: 0.003, steps: 4}},
     {recipe: lota_s99, train: {learning_rate: 0.003, steps: 4}},
     {recipe: lota_random_s90, train: {learning_rate: 0.003, steps: 4}},
+    {recipe: lota_rest_s90, train: {learning_rate: 0.003, steps: 4}},
     ]""",
 ]
 
@@ -102,5 +103,12 @@ def test_the_board_and_the_report_show_them_with_what_the_calibration_cost(made)
     assert shown["lota_s90"]["trainable_parameters"] == mask_of(made, "lota_s90").entries
     calibrated = store.record("state", rows["lota_calibration"].state_key)["cost"]["train_seconds"]
     assert shown["lota_s90"]["cost"]["selection_seconds"] >= calibrated
+    # The rest rests on the mask that it leaves out, and on the calibration that was found in.
+    selected = [
+        store.record("ticket", rows[name].ticket_key)["cost"]["selection_seconds"]
+        for name in ("lota_s90", "lota_rest_s90")
+    ]
+    rest = store.record("evaluation", rows["lota_rest_s90"].evaluation_key)["cost"]
+    assert rest["selection_seconds"] == pytest.approx(calibrated + sum(selected))
     assert "| lota_s99 |" in as_markdown(board)
     assert "lota_s99" in as_html(board, store)
