@@ -25,6 +25,7 @@ SETTINGS = [
     {recipe: lota_s90, train: {learning_rate: 0.003, steps: 4}},
     {recipe: lota_s99, train: {learning_rate: 0.003, steps: 4}},
     {recipe: lota_random_s90, train: {learning_rate: 0.003, steps: 4}},
+    {recipe: lota_rest_s90, train: {learning_rate: 0.003, steps: 4}},
     ]""",
 ]
 
@@ -62,6 +63,18 @@ def test_the_mask_is_the_global_top_of_the_task_vector(made, name, share):
     starts = dict(zip(base, np.cumsum([0, *[one.size for one in moved]])[:-1], strict=True))
     found = np.concatenate([one.numpy() + starts[at] for at, one in mask.places.items()])
     assert np.array_equal(np.sort(found), wanted)
+
+
+def test_the_rest_is_every_entry_that_the_mask_leaves_and_it_alone_trains(made):
+    kept, rest = mask_of(made, "lota_s90"), mask_of(made, "lota_rest_s90")
+    layers = linear_layers(load_model(made[2], precision="fp32"))
+    for at, one in layers.items():
+        both = np.concatenate(
+            [mask.places[at].numpy() for mask in (kept, rest) if at in mask.places]
+        )
+        assert np.array_equal(np.sort(both), np.arange(one.weight.numel())), at
+    values = sum(one.numel() for one in state_of(made, "lota_rest_s90").values())
+    assert values == sum(one.numel() for one in rest.places.values())
 
 
 def test_the_calibration_saw_its_share_of_the_text_and_lota_all_of_it(made):
