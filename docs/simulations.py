@@ -1,4 +1,4 @@
-"""Tables of what perf/coverage.py measured, from docs/results/coverage.json."""
+"""Tables of what scripts in perf/ measured, from what they wrote to docs/results/."""
 
 from __future__ import annotations
 
@@ -32,6 +32,51 @@ FAMILY = {
     "single": "our interval's p",
     "guarded": "**guarded p (the ranks)**",
 }
+
+
+WAYS = {
+    "full": "full fine-tuning",
+    "lota s=0.9": "LoTA, s = 0.9",
+    "lota s=0.99": "LoTA, s = 0.99",
+}
+
+
+def lota_memory(report: Report) -> Iterator[str]:
+    """Yield what each way of perf/lota.py trains and holds."""
+    yield from _table(["", "trained", "of full", "optimizer", "of full", "peak", "of full"])
+    for one in report["ways"]:
+        cells = (
+            f"{one['trainable_parameters']:,}",
+            f"{one['parameters_of_full']:.2g}",
+            f"{one['optimizer_bytes'] / 2**20:.1f} MiB",
+            f"{one['optimizer_of_full']:.2g}",
+            f"{one['peak_bytes'] / 2**20:.0f} MiB",
+            f"{one['peak_of_full']:.2g}",
+        )
+        yield f"| {WAYS[one['way']]} | {' | '.join(cells)} |"
+
+
+def language_id(report: Report, text: str) -> Iterator[str]:
+    """Yield how many lines in a hundred perf/language_id.py found told right, by language."""
+    rows = [one for one in report["rows"] if one["text"] == text]
+    yield from _table(["chooses among", *(f"{one}, %" for one in rows[0]["lines"])])
+    for one in rows:
+        shares = (
+            f"{100 * (1 - one['wrong'][language] / lines):.2f}"
+            for language, lines in one["lines"].items()
+        )
+        name = f"all {one['candidates']}" if one["among"] == "all" else one["among"]
+        yield f"| {name} | {' | '.join(shares)} |"
+
+
+def language_id_errors(report: Report, text: str) -> Iterator[str]:
+    """Yield how many lines of a text are told wrong among the four languages."""
+    (one,) = (row for row in report["rows"] if (row["text"], row["among"]) == (text, "these four"))
+    wrong, lines = sum(one["wrong"].values()), sum(one["lines"].values())
+    yield (
+        f"Of {lines:,} lines of `{text}`, {wrong} are told wrong among these four "
+        f"({report['library']}, {report['date']})."
+    )
 
 
 def coverage(report: Report) -> Iterator[str]:

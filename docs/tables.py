@@ -229,6 +229,9 @@ KINDS: dict[str, Callable[..., Iterator[str]]] = {
     "coverage": simulations.coverage,
     "families": simulations.families,
     "summary": simulations.summary,
+    "lota_memory": simulations.lota_memory,
+    "language_id": simulations.language_id,
+    "language_id_errors": simulations.language_id_errors,
 }
 
 

@@ -49,6 +49,12 @@ def whole(rows: Sequence[Row], numbers: Sequence[Any]) -> str:
     return f"{one['value']:.0f}"
 
 
+def wall_seconds(rows: Sequence[Row], numbers: Sequence[Any]) -> str:
+    """Return seconds of one run, whole."""
+    (one,) = numbers
+    return f"{one:.0f} s"
+
+
 def percent(rows: Sequence[Row], numbers: Sequence[Any]) -> str:
     """Return a share in per cent."""
     (one,) = numbers
@@ -97,7 +103,19 @@ def clear_names(rows: Sequence[Row], numbers: Sequence[Any]) -> str:
 
 FORMS: dict[str, Callable[[Sequence[Row], Sequence[Any]], str]] = {
     one.__name__: one
-    for one in (interval, mean, whole, percent, span, highest, seeds, seed_span, clear, clear_names)
+    for one in (
+        interval,
+        mean,
+        whole,
+        wall_seconds,
+        percent,
+        span,
+        highest,
+        seeds,
+        seed_span,
+        clear,
+        clear_names,
+    )
 }
 
 

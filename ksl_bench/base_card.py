@@ -55,7 +55,7 @@ def score(
     )
     references = [one.response for one in examples]
     bleu = {
-        name: score_corpus("bleu", [rule(one) for one in outputs], references, language="cat").value
+        name: score_corpus("bleu", [rule(one) for one in outputs], references, language=target)
         for name, rule in task.rules.items()
     }
     ended = 100 * sum(one.ended for one in outputs) / len(outputs)
@@ -64,7 +64,7 @@ def score(
         "direction": f"{source}-{target}",
         "prompt": prompt,
         "sentences": sentences,
-        "bleu": bleu,
+        "bleu": {name: one.value for name, one in bleu.items()},
         "eos_percent": ended,
     }
 

@@ -20,6 +20,7 @@ import json
 import os
 import subprocess
 import sys
+import time
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -196,6 +197,7 @@ def main() -> None:
     machine = hardware(torch.device(options.device))
     if options.json:
         report = {
+            "date": time.strftime("%Y-%m-%d"),
             "options": vars(options),
             "hardware": machine,
             "versions": package_versions(),

@@ -9,12 +9,27 @@ from ksl_bench.preflight import check_model
 from ksl_bench.suite import load_suite
 
 
-def problems_of(*assignments):
+def planned(*assignments, suite="quickstart"):
     sizes = ["task.train_size=20", "task.devtest_size=5"]
-    suite = load_suite("quickstart", [*sizes, *assignments])
+    loaded = load_suite(suite, [*sizes, *assignments])
+    return make_plan(loaded, find_model(loaded.model))
+
+
+def problems_of(*assignments, suite="quickstart"):
+    plan = planned(*assignments, suite=suite)
     with pytest.raises(KslBenchError) as caught:
-        check_model(make_plan(suite, find_model(suite.model)))
+        check_model(plan)
     return list(caught.value.problems)
+
+
+def performed_by(model):
+    performer = f"{{baseline: null, model: {{name_or_path: {model}}}}}"
+    return [
+        f"baselines=[base, {{recipe: binoculars, statistic: {{performer: {performer}}}}}]",
+        "task.train_size=16",
+        "task.devtest_size=8",
+        "task.dev_size=60",
+    ]
 
 
 @pytest.mark.parametrize(
@@ -52,3 +67,20 @@ def problems_of(*assignments):
 def test_one_line_names_field_value_and_what_is_allowed(assignments, said):
     found = problems_of(*assignments)
     assert any(one.startswith(said) for one in found), found
+
+
+def test_a_performer_with_another_tokenizer_is_refused():
+    (found,) = problems_of(*performed_by("tiny-base-five"), suite="detection")
+    assert found == (
+        "baselines.binoculars.statistic.performer.model: 'tiny-base-five' has another tokenizer than "
+        "the base model; the two must share theirs"
+    )
+
+
+def test_a_performer_that_is_not_there_is_named():
+    with pytest.raises(KslBenchError, match=r"name_or_path: '\./nowhere' is no model folder"):
+        planned(*performed_by("./nowhere"), suite="detection")
+
+
+def test_a_performer_with_the_same_tokenizer_is_taken():
+    check_model(planned(*performed_by("tiny-base"), suite="detection"))

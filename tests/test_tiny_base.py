@@ -9,6 +9,7 @@ import pytest
 from ksl_bench.base_card import score
 from ksl_bench.config import ModelSpec
 from ksl_bench.data.controlled import LANGUAGES
+from ksl_bench.evaluation.metrics import Score
 from ksl_bench.models import SHIPPED, find_model, load_model, load_tokenizer
 
 CARDS = {
@@ -86,6 +87,18 @@ def test_it_scores_what_the_card_says(name, base):
     assert found["bleu"]["first_line"] == pytest.approx(expected["bleu"]["first_line"], abs=6)
     assert found["bleu"]["raw"] == pytest.approx(expected["bleu"]["raw"], abs=6)
     assert found["eos_percent"] <= 5
+
+
+def test_bleu_is_that_of_the_target_language(base, monkeypatch):
+    asked = set()
+
+    def score_corpus(metric, hypotheses, references, *, language):
+        asked.add(language)
+        return Score(0.0, "")
+
+    monkeypatch.setattr("ksl_bench.base_card.score_corpus", score_corpus)
+    score(*base, split="dev", prompt="bare", direction=("cat", "deu"), sentences=2)
+    assert asked == {"deu"}
 
 
 @pytest.mark.slow

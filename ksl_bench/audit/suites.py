@@ -12,7 +12,7 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from ksl_bench.audit.predictions import Smoothing
 from ksl_bench.audit.report import audit
-from ksl_bench.config import Baseline, ModelSpec, Suite
+from ksl_bench.config import Baseline, Suite
 from ksl_bench.errors import StorageError, TicketError
 from ksl_bench.lottery.ticket import Ticket
 from ksl_bench.methods import build_method
@@ -52,7 +52,7 @@ def certify_suite(
         store: Where the suite was run.
         suite: Its name.
         smoothing: How Gaussian smoothing is done.
-        limit: Sentences to use of each condition's devtest, from the first.
+        limit: Sentences to use of each condition's scored split, from the first.
         tell: Told of each audit once it is kept.
 
     Raises:
@@ -68,12 +68,11 @@ def certify_suite(
         raise TicketError(
             f"{suite!r} has no finished KS ticket under partial_transfer; certificates speak of no other"
         )
-    name, revision = plan["model"]["name"], plan["model"]["revision"]
-    reference = find_model(ModelSpec(name_or_path=name, revision=revision))
+    pinned = {"revision": plan["model"]["revision"]}
+    reference = find_model(settings.model.model_copy(update=pinned))
     tokenizer, found = load_tokenizer(reference), []
     for claim in claims:
         told = _audited(store, settings, claim, reference, tokenizer, smoothing, limit)
-        told["text"] = plan["data"][claim.condition]["devtest"]["digest"]
         write_audit(store, claim.ticket, told)
         tell(told)
         found.append(told)
@@ -112,12 +111,12 @@ def _audited(
     base = load_model(reference, precision=claim.source.train.precision)
     ticket = Ticket.from_bytes(store.read_ticket(claim.ticket))
     task = build_task(settings.tasks[claim.condition])
-    items = task.read("devtest").items[:limit]
-    examples = encode_examples(task, items, tokenizer, max_seq_length=UNCUT)
+    text = task.read(settings.evaluate.split)
+    examples = encode_examples(task, text.items[:limit], tokenizer, max_seq_length=UNCUT)
     tuned = _tuned(store, claim, copy.deepcopy(base))
     found = audit(base, tuned, ticket, tokenizer, examples, sizes=(ticket.k,), smoothing=smoothing)
     where = {"baseline": claim.baseline.name, "condition": claim.condition, "seed": claim.seed}
-    return {**where, "ticket_key": claim.ticket, **found.report}
+    return {**where, "ticket_key": claim.ticket, **found.report, "text": text.digest}
 
 
 def _tuned(store: Store, claim: _Claim, base: PreTrainedModel) -> PreTrainedModel:

@@ -66,16 +66,22 @@ def certify(
         str | None,
         typer.Option(
             "--suite",
-            help="Audit the tickets that a suite transferred, on its devtest; the leaderboard tells of it.",
+            help="Audit the tickets that a suite transferred, on what it scores; the leaderboard tells it.",
         ),
     ] = None,
     storage: StorageOption = None,
     counterexample: Annotated[
         bool, typer.Option("--counterexample", help="Show that the KS-sum rule is not sound.")
     ] = False,
-    prompt: Annotated[str, typer.Option("--prompt", help="A prompt's name, or text.")] = "explicit",
-    source_language: Annotated[str, typer.Option("--source-language", metavar="CODE")] = "eng",
-    target_language: Annotated[str, typer.Option("--target-language", metavar="CODE")] = "cat",
+    prompt: Annotated[
+        str | None, typer.Option("--prompt", help="A prompt's name, or text; else explicit.")
+    ] = None,
+    source_language: Annotated[
+        str | None, typer.Option("--source-language", metavar="CODE", help="Of the text; else eng.")
+    ] = None,
+    target_language: Annotated[
+        str | None, typer.Option("--target-language", metavar="CODE", help="Of the text; else cat.")
+    ] = None,
     k: Annotated[
         list[int] | None,
         typer.Option("--k", help="Rows taken over; else 4, 18, 64 and all of the ticket."),
@@ -92,9 +98,9 @@ def certify(
     alpha: Annotated[float, typer.Option("--alpha", help="Error of one position's bound.")] = 0.001,
     seed: Annotated[int, typer.Option("--seed", help="Draws sentences and noise.")] = 0,
     precision: Annotated[
-        Literal["fp32", "bf16"],
-        typer.Option("--precision", help="Of the weights, as in the suite of the ticket."),
-    ] = "fp32",
+        Literal["fp32", "bf16"] | None,
+        typer.Option("--precision", help="Of the weights, as in the ticket's suite; else fp32."),
+    ] = None,
     limit: Annotated[
         int | None, typer.Option("--limit", min=1, help="Use the first sentences only.")
     ] = None,
@@ -125,6 +131,10 @@ def certify(
             "positions": positions,
             "k": k,
             "counterexample": counterexample or None,
+            "prompt": prompt,
+            "source-language": source_language,
+            "target-language": target_language,
+            "precision": precision,
         }
         _refuse(f"--{name}" for name, value in given.items() if value is not None)
         _certify_suite(suite, storage, smoothing, limit, json_=json_)
@@ -135,11 +145,11 @@ def certify(
         ticket=ticket,
         text=text,
         counterexample=counterexample,
-        prompt=prompt,
-        source_language=source_language,
-        target_language=target_language,
+        prompt=prompt or "explicit",
+        source_language=source_language or "eng",
+        target_language=target_language or "cat",
         sizes=tuple(k or ()),
-        precision=precision,
+        precision=precision or "fp32",
         limit=limit,
         smoothing=smoothing,
     )

@@ -19,8 +19,12 @@ import torch.distributed as dist
 from ray.train.torch import TorchConfig
 from ray.train.torch.config import _TorchBackend
 
+from ksl_bench.errors import ClusterError
+
 INTERFACES = ("GLOO_SOCKET_IFNAME", "NCCL_SOCKET_IFNAME")
 """Variables by which the libraries choose where they listen."""
+LOOPBACK = ("lo", "lo0")
+"""Names of the loopback interface: Linux's, and that of macOS and BSD."""
 
 
 class Rendezvous(TorchConfig):  # type: ignore[misc]
@@ -77,10 +81,7 @@ def _meeting_file() -> str:
 def _meet(file: str, timeout_seconds: int) -> None:
     """Join the process group; run by every worker."""
     context = ray.train.get_context()
-    names = {name for _, name in socket.if_nameindex()} & {"lo", "lo0"}
-    for variable in INTERFACES:
-        if names:
-            os.environ.setdefault(variable, *names)
+    _listen_on_loopback()
     os.environ.update(  # what torchrun sets, and DeepSpeed asks for
         LOCAL_RANK=str(context.get_local_rank()),
         LOCAL_WORLD_SIZE=str(context.get_local_world_size()),
@@ -95,3 +96,20 @@ def _meet(file: str, timeout_seconds: int) -> None:
         world_size=context.get_world_size(),
         timeout=timedelta(seconds=timeout_seconds),
     )
+
+
+def _listen_on_loopback() -> None:
+    """Let the libraries listen on loopback only, unless the environment chose for them.
+
+    Raises:
+        ClusterError: If a choice is left to be made and there is no such interface.
+    """
+    open_ = [variable for variable in INTERFACES if variable not in os.environ]
+    there = {name for _, name in socket.if_nameindex()}
+    loopback = next((name for name in LOOPBACK if name in there), None)
+    if open_ and loopback is None:
+        raise ClusterError(
+            f"{', '.join(open_)}: no loopback interface ({' or '.join(LOOPBACK)}) among "
+            f"{', '.join(sorted(there)) or 'none'}; set it to the interface that workers may talk over"
+        )
+    os.environ.update({variable: str(loopback) for variable in open_})

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from itertools import islice
 
 SAMPLES_FILE = "samples.json"
 SHOWN_AS_TABLE = json.dumps([{"path": SAMPLES_FILE, "type": "table"}])
@@ -24,7 +23,10 @@ def sample_table(outputs: bytes, rule: str) -> bytes:
         outputs: A JSON line an example.
         rule: The extraction rule whose reading is the hypothesis.
     """
-    lines = [json.loads(line) for line in islice(outputs.decode().splitlines(), SENTENCES)]
+    # Not splitlines(): JSON leaves U+2028 and others as they are, and it would end a line at each.
+    lines = [
+        json.loads(line) for line in outputs.decode().split("\n", SENTENCES)[:SENTENCES] if line
+    ]
     asked = "source" if lines and "source" in lines[0] else "text"
     columns = {"source": asked, "reference": "reference", "hypothesis": rule, "output": "output"}
     data = [[_cell(line.get(field, "")) for field in columns.values()] for line in lines]

@@ -7,8 +7,10 @@ from safetensors.torch import load
 
 from ksl_bench.audit.files import Question, certify_files
 from ksl_bench.audit.predictions import Smoothing
+from ksl_bench.audit.suites import certify_suite
 from ksl_bench.benchmark import Execution, InProcessPool
 from ksl_bench.config import ModelSpec
+from ksl_bench.errors import ModelError
 from ksl_bench.leaderboard import read_board
 from ksl_bench.methods import build_method
 from ksl_bench.methods.base import load_state
@@ -91,11 +93,56 @@ def _tuned_folder(store, row, folder):
     load_tokenizer(reference).save_pretrained(folder / "tuned")
 
 
-def test_what_a_suite_brings_itself_is_refused(made, ksl):
+@pytest.mark.parametrize(
+    ("option", "value"),
+    [
+        ("--k", "4"),
+        ("--prompt", "explicit"),
+        ("--source-language", "eng"),
+        ("--target-language", "cat"),
+        ("--precision", "fp32"),
+    ],
+)
+def test_what_a_suite_brings_itself_is_refused(made, ksl, option, value):
     store, _, _ = made
-    done = ksl("certify", "--suite", "quickstart", "--storage", store.root, "--k", "4")
+    done = ksl("certify", "--suite", "quickstart", "--storage", store.root, option, value)
     assert done.returncode == 2
-    assert "--k: not with --suite" in done.stderr
+    (line,) = done.stderr.strip().split("\n")
+    assert f"{option}: not with --suite" in line
+
+
+def test_a_suite_that_scores_dev_is_audited_on_dev(made):
+    """The plan of a sweep knows of no devtest; a copy of a finished plan without one stands for it."""
+    store, suite, _ = made
+    plan = store.read_plan("quickstart")
+    evaluate = {**plan["suite"]["evaluate"], "split": "dev"}
+    task = {**plan["suite"]["task"], "dev_size": 5, "devtest_files": "nowhere"}
+    scored = {**plan["suite"], "evaluate": evaluate, "task": task}
+    store.write_plan("dev", {**plan, "suite": scored, "data": {"default": {}}})
+    (found,) = certify_suite(store, "dev", smoothing=Smoothing(positions=0))
+    wanted = build_task(suite.tasks["default"].model_copy(update={"dev_size": 5})).read("dev")
+    assert found["sentences"] == 5
+    assert found["text"] == wanted.digest
+
+
+def test_the_model_is_found_as_the_suite_asks_and_as_the_plan_pinned_it(made, monkeypatch):
+    store, *_ = made
+    plan = store.read_plan("quickstart")
+    model = {**plan["suite"]["model"], "revision": "main", "trust_remote_code": True}
+    pinned = {"name": "tiny-base", "revision": "c0ffee"}
+    store.write_plan(
+        "pinned", {**plan, "suite": {**plan["suite"], "model": model}, "model": pinned}
+    )
+
+    def find(spec):
+        asked.append(spec)
+        raise ModelError("enough")
+
+    asked = []
+    monkeypatch.setattr("ksl_bench.audit.suites.find_model", find)
+    with pytest.raises(ModelError, match="enough"):
+        certify_suite(store, "pinned", smoothing=Smoothing(positions=0))
+    assert asked == [ModelSpec(name_or_path="tiny-base", revision="c0ffee", trust_remote_code=True)]
 
 
 def test_a_suite_without_a_transfer_is_told_so(ksl, made):

@@ -1,7 +1,5 @@
 """Any method of PEFT by its own names: those that ship as baselines, and what is refused."""
 
-import copy
-
 import pytest
 import torch
 import yaml
@@ -125,11 +123,18 @@ def test_every_refusal_names_a_type_that_peft_has():
     assert REFUSED.keys() <= {str(one.value) for one in PeftType}
 
 
-def test_the_base_is_untouched_by_attaching_a_copy(make_llama):
+@pytest.mark.parametrize("name", SHIPPED)
+def test_training_leaves_every_weight_of_the_base_as_it_was(make_llama, name):
+    """What trains is none of the base's own tensors: an optimizer over it cannot move them."""
     model = make_llama()
-    before = {name: one.clone() for name, one in model.state_dict().items()}
-    changed(attached("oft", copy.deepcopy(model))[1])
-    assert all(torch.equal(one, before[name]) for name, one in model.state_dict().items())
+    held = dict(model.named_parameters())  # as they are before PEFT renames and wraps them
+    before = {at: one.detach().clone() for at, one in held.items()}
+    _, whole = attached(name, model)
+    trained = trainable_parameters(whole).values()
+    optimizer = torch.optim.SGD(trained, lr=0.1)
+    changed(whole)(input_ids=IDS, use_cache=False).logits.square().mean().backward()
+    optimizer.step()
+    assert [at for at, one in held.items() if not torch.equal(one, before[at])] == []
 
 
 @pytest.mark.parametrize("name", SHIPPED)

@@ -54,7 +54,10 @@ def test_plain_lora_keeps_the_key_that_it_had():
 
 
 def test_the_base_is_in_four_bits_and_the_adapters_train(make_llama):
-    bitsandbytes = pytest.importorskip("bitsandbytes")
+    bitsandbytes = pytest.importorskip(
+        "bitsandbytes",
+        reason="bitsandbytes is in the extra qlora only: pip install -e '.[dev,qlora]'",
+    )
     model = make_llama()
     plain = build_method("lora", {}).attach(make_llama(), ticket=None, seed=0)
     before = model(input_ids=torch.arange(9)[None]).logits

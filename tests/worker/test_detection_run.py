@@ -9,6 +9,7 @@ import torch
 from sklearn.metrics import accuracy_score, f1_score, roc_auc_score, roc_curve
 
 from ksl_bench.benchmark import Execution, InProcessPool
+from ksl_bench.config import ModelSpec
 from ksl_bench.leaderboard import FORMATS, as_tables, read_board
 from ksl_bench.models import find_model, load_model, load_tokenizer
 from ksl_bench.plan import make_plan
@@ -236,3 +237,53 @@ def test_what_a_vote_waits_for_is_told(tmp_path):
         == "the tuning of its voter full is diverged: the loss is nan"
     )
     assert found["binoculars"]["reason"] == "its performer full is diverged: the loss is nan"
+
+
+def test_a_performer_that_is_a_model_of_its_own_is_looked_at(tmp_path):
+    """A copy of the base with other weights performs; a base that performs for itself is another detector."""
+    reference = find_model(load_suite("detection", SETTINGS).model)
+    model, tokenizer = load_model(reference, precision="fp32"), load_tokenizer(reference)
+    with torch.no_grad():
+        model.get_output_embeddings().weight.mul_(0.5)
+    model.save_pretrained(tmp_path / "other")
+    tokenizer.save_pretrained(tmp_path / "other")
+    store = Store(str(tmp_path / "store"))
+    ratios, lines = {}, {}
+    for name in ("tiny-base", str(tmp_path / "other")):
+        performer = f"{{baseline: null, model: {{name_or_path: '{name}'}}}}"
+        suite = load_suite(
+            "detection",
+            [
+                *SETTINGS,
+                "task.dev_size=60",
+                "task.devtest_size=6",
+                f"baselines=[base, {{recipe: binoculars, statistic: {{performer: {performer}}}}}]",
+            ],
+        )
+        plan = make_plan(suite, reference)
+        assert Execution(plan, store).run(InProcessPool(plan, store)).complete
+        (key,) = (row.evaluation_key for row in plan.rows if row.baseline == "binoculars")
+        lines[name] = [
+            json.loads(one) for one in store.read_lines("evaluation", key, "outputs.jsonl")
+        ]
+        performs = load_model(find_model(ModelSpec(name_or_path=name)), precision="fp32")
+        observes = load_model(reference, precision="fp32")
+        ratios[name] = [_ratio(observes, performs, tokenizer, one["text"]) for one in lines[name]]
+    for name, wanted in ratios.items():
+        found = [one["scores"]["global"] for one in lines[name]]
+        assert found == pytest.approx(wanted, rel=1e-3)
+    assert ratios["tiny-base"] != pytest.approx(ratios[str(tmp_path / "other")], rel=1e-2)
+
+
+@torch.no_grad()
+def _ratio(observer, performer, tokenizer, text):
+    """Hans et al. 2024, equation 4, a token after the other; its sign turned: high speaks for a machine."""
+    ids = tokenizer(text, return_tensors="pt")["input_ids"]
+    seen, played = (
+        one(input_ids=ids).logits[0].double().log_softmax(-1) for one in (observer, performer)
+    )
+    surprise, crossed = [], []
+    for place, token in enumerate(ids[0, 1:].tolist()):
+        surprise.append(-played[place, token].item())
+        crossed.append(-(seen[place].exp() * played[place]).sum().item())
+    return -sum(surprise) / sum(crossed)

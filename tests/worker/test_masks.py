@@ -65,6 +65,18 @@ def test_the_mask_is_the_global_top_of_the_task_vector(made, name, share):
     assert np.array_equal(np.sort(found), wanted)
 
 
+def test_the_rest_is_every_entry_that_the_mask_leaves_and_it_alone_trains(made):
+    kept, rest = mask_of(made, "lota_s90"), mask_of(made, "lota_rest_s90")
+    layers = linear_layers(load_model(made[2], precision="fp32"))
+    for at, one in layers.items():
+        both = np.concatenate(
+            [mask.places[at].numpy() for mask in (kept, rest) if at in mask.places]
+        )
+        assert np.array_equal(np.sort(both), np.arange(one.weight.numel())), at
+    values = sum(one.numel() for one in state_of(made, "lota_rest_s90").values())
+    assert values == sum(one.numel() for one in rest.places.values())
+
+
 def test_the_calibration_saw_its_share_of_the_text_and_lota_all_of_it(made):
     store, rows, _ = made
     seen = {

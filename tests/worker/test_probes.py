@@ -60,7 +60,7 @@ def rows(store):
 
 def outputs(store, row):
     (key,) = row["evaluations"]
-    lines = store.read_bytes("evaluation", key, "outputs.jsonl").decode().splitlines()
+    lines = store.read_bytes("evaluation", key, "outputs.jsonl").decode().split("\n")[:-1]
     return [json.loads(line)["output"] for line in lines]
 
 
