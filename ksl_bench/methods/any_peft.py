@@ -13,7 +13,7 @@ from transformers import PreTrainedModel
 from ksl_bench.errors import MethodError
 from ksl_bench.lottery.mask import AnyTicket
 from ksl_bench.methods.base import STRICT
-from ksl_bench.methods.peft_model import attach_peft
+from ksl_bench.methods.peft_model import attach_peft, merge_peft
 from ksl_bench.methods.prefix import PrefixTuning
 from ksl_bench.registry import unknown
 
@@ -106,10 +106,7 @@ class AnyPeft:
         """Fold the adapter into the weights it stands beside; None where it is no part of any weight."""
         from peft.tuners.tuners_utils import BaseTuner
 
-        if not isinstance(model.base_model, BaseTuner):
-            return None
-        merged: PreTrainedModel = model.merge_and_unload()  # type: ignore[operator]
-        return merged
+        return merge_peft(model) if isinstance(model.base_model, BaseTuner) else None
 
 
 def _kinds() -> dict[str, Any]:

@@ -16,7 +16,7 @@ from ksl_bench.errors import MethodError
 from ksl_bench.lottery.mask import AnyTicket
 from ksl_bench.methods.base import STRICT
 from ksl_bench.methods.four_bits import keep_in_four_bits
-from ksl_bench.methods.peft_model import attach_peft
+from ksl_bench.methods.peft_model import attach_peft, merge_peft
 
 
 @dataclass(frozen=True, kw_only=True, config=STRICT)
@@ -82,7 +82,4 @@ class Lora:
 
     def merge(self, model: nn.Module) -> PreTrainedModel | None:
         """Add B A to the target weights; None where they are in 4 bits."""
-        if self.quantize is not None:
-            return None
-        merged: PreTrainedModel = model.merge_and_unload()  # type: ignore[operator]
-        return merged
+        return None if self.quantize is not None else merge_peft(model)
