@@ -28,6 +28,25 @@ REFUSED = {
 }
 """What this package does not run, by PEFT's name of the type, and why."""
 
+MERGED = ("IA3", "LN_TUNING", "LORA", "OFT", "VERA")
+"""Types whose merge is tested to keep the logits; PEFT has others, some of which raise only in a merge."""
+CHECKPOINTED = (*MERGED, "PROMPT_TUNING")
+"""Types that are tested to have the same gradients with gradient checkpointing."""
+UNTESTED_FIELDS = (
+    "alora_invocation_tokens",
+    "arrow_config",
+    "kasa_config",
+    "lora_bias",
+    "megatron_config",
+    "monteclora_config",
+    "target_parameters",
+    "trainable_token_indices",
+    "use_bdlora",
+    "use_qalora",
+    "velora_config",
+)
+"""Fields that make another method of a type: PEFT cannot merge some of them, others change the logits."""
+
 
 @dataclass(frozen=True, kw_only=True, config=STRICT)
 class AnyPeft:
@@ -60,20 +79,28 @@ class AnyPeft:
 
     @property
     def no_gradient_checkpointing(self) -> str | None:
-        """Return why gradient checkpointing cannot be used, None where it can."""
-        prefix = self.peft_type == "PREFIX_TUNING"
-        return PrefixTuning.no_gradient_checkpointing if prefix else None
+        """Return why gradient checkpointing cannot be used, None where it is tested."""
+        if self.peft_type == "PREFIX_TUNING":
+            return PrefixTuning.no_gradient_checkpointing
+        return self._untested("it", CHECKPOINTED)
 
     @property
     def no_merge(self) -> str | None:
-        """Return why the adapter cannot be folded into the base model, None where it can."""
+        """Return why the adapter cannot be folded into the base model, None where that is tested."""
         from peft.mapping import PEFT_TYPE_TO_TUNER_MAPPING
         from peft.tuners.tuners_utils import BaseTuner
 
         tuner = PEFT_TYPE_TO_TUNER_MAPPING.get(self.peft_type)
-        if isinstance(tuner, type) and issubclass(tuner, BaseTuner):
-            return None
-        return f"what {self.peft_type} trains is no part of any weight"
+        if not (isinstance(tuner, type) and issubclass(tuner, BaseTuner)):
+            return f"what {self.peft_type} trains is no part of any weight"
+        return self._untested("a merge", MERGED)
+
+    def _untested(self, what: str, tested: tuple[str, ...]) -> str | None:
+        """Return that this type with these fields was never tested in something, None where it was."""
+        if self.peft_type not in tested:
+            return f"{self.peft_type} is not tested with {what}; allowed: {', '.join(tested)}"
+        given = [name for name in UNTESTED_FIELDS if self.peft_config.get(name)]
+        return f"{self.peft_type} with {given[0]} is not tested with {what}" if given else None
 
     def config(self) -> Any:
         """Return PEFT's configuration.
@@ -103,10 +130,8 @@ class AnyPeft:
         return attached
 
     def merge(self, model: nn.Module) -> PreTrainedModel | None:
-        """Fold the adapter into the weights it stands beside; None where it is no part of any weight."""
-        from peft.tuners.tuners_utils import BaseTuner
-
-        return merge_peft(model) if isinstance(model.base_model, BaseTuner) else None
+        """Fold the adapter into the weights it stands beside; None where `no_merge` says why not."""
+        return merge_peft(model) if self.no_merge is None else None
 
 
 def _kinds() -> dict[str, Any]:
