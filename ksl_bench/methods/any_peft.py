@@ -12,7 +12,7 @@ from transformers import PreTrainedModel
 
 from ksl_bench.errors import MethodError
 from ksl_bench.lottery.mask import AnyTicket
-from ksl_bench.methods.base import STRICT
+from ksl_bench.methods.base import STRICT, WeightsNeededError
 from ksl_bench.methods.peft_model import attach_peft, merge_peft
 from ksl_bench.methods.prefix import PrefixTuning
 from ksl_bench.registry import unknown
@@ -32,6 +32,10 @@ MERGED = ("IA3", "LN_TUNING", "LORA", "OFT", "VERA")
 """Types whose merge is tested to keep the logits; PEFT has others, some of which raise only in a merge."""
 CHECKPOINTED = (*MERGED, "PROMPT_TUNING")
 """Types that are tested to have the same gradients with gradient checkpointing."""
+FROM_WEIGHTS = ("ADAMSS", "FROD", "SHIRA")
+"""Types that decompose or pick from the weights when they are attached."""
+STARTS_BY_SHAPE = ("gaussian", "orthogonal", "eva", "corda", "lora_ga")
+"""Starts of LoRA by name that do not read the weights; others do, as PiSSA and OLoRA."""
 UNTESTED_FIELDS = (
     "alora_invocation_tokens",
     "arrow_config",
@@ -102,6 +106,13 @@ class AnyPeft:
         given = [name for name in UNTESTED_FIELDS if self.peft_config.get(name)]
         return f"{self.peft_type} with {given[0]} is not tested with {what}" if given else None
 
+    @property
+    def _starts_from_weights(self) -> bool:
+        start = self.peft_config.get("init_lora_weights", True)
+        return self.peft_type in FROM_WEIGHTS or (
+            isinstance(start, str) and start not in STARTS_BY_SHAPE
+        )
+
     def config(self) -> Any:
         """Return PEFT's configuration.
 
@@ -122,11 +133,16 @@ class AnyPeft:
         """Wrap the model; what starts at random is drawn from the seed.
 
         Raises:
+            WeightsNeededError: If what it starts from are weights, and the model has none.
             MethodError: If PEFT refuses the model, or nothing of it would train.
         """
-        attached = attach_peft(model, self.config(), seed=seed)
-        if not any(one.requires_grad for one in attached.parameters()):
-            raise MethodError(f"{self.peft_type} with these fields trains nothing in this model")
+        if self._starts_from_weights and any(one.is_meta for one in model.parameters()):
+            raise WeightsNeededError(f"peft_config: {self.peft_type} starts from the weights")
+        attached = attach_peft(model, self.config(), seed=seed, field="peft_config")
+        if not sum(one.numel() for one in attached.parameters() if one.requires_grad):
+            raise MethodError(
+                f"peft_config: {self.peft_type} with {self.peft_config} trains nothing in this model"
+            )
         return attached
 
     def merge(self, model: nn.Module) -> PreTrainedModel | None:

@@ -62,7 +62,7 @@ class Lora:
         )
         if self.quantize is not None:
             keep_in_four_bits(model)
-        return attach_peft(model, config, seed=seed)
+        return attach_peft(model, config, seed=seed, field="target_modules")
 
     def _layers(self, model: PreTrainedModel) -> list[int] | None:
         """Return the numbers of the layers to adapt, None for all.
@@ -76,7 +76,7 @@ class Lora:
         layers = int(model.config.get_text_config().num_hidden_layers)
         if first >= layers:
             raise MethodError(
-                f"layer_part {[first, parts]} adapts no layer: the model has {layers}"
+                f"layer_part: {[first, parts]} adapts no layer: the model has {layers}"
             )
         return list(range(first, layers, parts))
 

@@ -14,8 +14,14 @@ from ksl_bench.errors import MethodError
 from ksl_bench.methods.base import is_tied
 
 
-def attach_peft(model: PreTrainedModel, config: Any, *, seed: int) -> nn.Module:
+def attach_peft(model: PreTrainedModel, config: Any, *, seed: int, field: str) -> nn.Module:
     """Wrap a model by a PEFT configuration, its random start drawn from the seed.
+
+    Args:
+        model: The base model; it is changed in place.
+        config: PEFT's.
+        seed: For what starts at random.
+        field: Of the method, which a refusal names.
 
     Raises:
         MethodError: If PEFT refuses the model; in its words.
@@ -30,8 +36,15 @@ def attach_peft(model: PreTrainedModel, config: Any, *, seed: int) -> nn.Module:
         torch.manual_seed(seed)
         try:
             attached: nn.Module = get_peft_model(model, config)
-        except (ValueError, KeyError, AttributeError, TypeError) as error:
-            raise MethodError(f"PEFT refuses {type(config).__name__}: {error}") from error
+        except (MemoryError, torch.OutOfMemoryError):  # no fault of the configuration
+            raise
+        except (
+            Exception
+        ) as error:  # each type of PEFT checks in its own way, some by what then breaks
+            if "can't allocate memory" in str(error):
+                raise
+            reason = " ".join(f"{type(error).__name__}: {error}".split())
+            raise MethodError(f"{field}: PEFT refuses {type(config).__name__}: {reason}") from error
     return attached
 
 

@@ -7,11 +7,19 @@ import pytest
 import torch
 import yaml
 from pydantic import ValidationError
+from transformers import LlamaForCausalLM
 
 from ksl_bench.errors import MethodError
 from ksl_bench.methods import build_method
-from ksl_bench.methods.any_peft import CHECKPOINTED, MERGED, REFUSED, UNTESTED_FIELDS, _kinds
-from ksl_bench.methods.base import load_state, trainable_parameters
+from ksl_bench.methods.any_peft import (
+    CHECKPOINTED,
+    FROM_WEIGHTS,
+    MERGED,
+    REFUSED,
+    UNTESTED_FIELDS,
+    _kinds,
+)
+from ksl_bench.methods.base import WeightsNeededError, load_state, trainable_parameters
 from tests.conftest import REPOSITORY
 
 V, D, INNER, LAYERS = 200, 32, 64, 2
@@ -217,6 +225,36 @@ def test_every_type_of_peft_has_the_same_gradients_with_checkpointing_or_is_refu
     for name, gradient in plain.items():
         assert gradient is not None, name
         assert torch.allclose(gradient, checkpointed[name], atol=1e-6), name
+
+
+SMALL = {
+    "C3A": {"block_size": 16},
+    "MISS": {"r": 8},
+    "ROAD": {"group_size": 8},
+    "SHADOW": {"target_modules": None},
+    "VBLORA": {"vector_length": 16},
+    "WAVEFT": {"n_frequency": 32},
+}
+"""Sizes for types whose own are for larger models."""
+
+
+@pytest.mark.filterwarnings("ignore")  # an extension that is not built, and the like
+@pytest.mark.parametrize(("kind", "fields"), EVERY_TYPE + VARIANTS)
+def test_every_type_attaches_to_shapes_alone_or_says_that_it_starts_from_weights(
+    make_llama, kind, fields
+):
+    if kind in REFUSED:
+        return  # refused by its name
+    method = build_method(
+        "peft", {"peft_type": kind, "peft_config": {**fields, **SMALL.get(kind, {})}}
+    )
+    with torch.device("meta"):
+        model = LlamaForCausalLM(make_llama().config)
+    if kind in FROM_WEIGHTS or fields.get("init_lora_weights") == "pissa":
+        with pytest.raises(WeightsNeededError):
+            method.attach(model, ticket=None, seed=0)
+    else:
+        assert trainable_parameters(method.attach(model, ticket=None, seed=0))
 
 
 def test_every_untested_field_is_one_that_peft_has():

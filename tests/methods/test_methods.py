@@ -185,7 +185,7 @@ def test_lora_on_a_part_of_the_layers_adapts_those_alone(make_llama):
         _, model = attach("lora", make_llama(), None, layer_part=part)
         names = trainable_parameters(model)
         assert {name.split(".layers.")[1].split(".")[0] for name in names} == layers
-    with pytest.raises(MethodError, match=r"layer_part \[2, 3\] adapts no layer: the model has 2"):
+    with pytest.raises(MethodError, match=r"layer_part: \[2, 3\] adapts no layer: the model has 2"):
         attach("lora", make_llama(), None, layer_part=(2, 3))
 
 
