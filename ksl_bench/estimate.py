@@ -15,7 +15,7 @@ from ksl_bench.config import Baseline, ResourcesSpec, TrainSpec
 from ksl_bench.lottery.entries import REST, kept_entries
 from ksl_bench.lottery.ticket import Ticket, TicketRow
 from ksl_bench.methods import METHODS, build_method
-from ksl_bench.methods.base import trainable_parameters
+from ksl_bench.methods.base import WeightsNeededError, trainable_parameters
 from ksl_bench.methods.scope import INPUT_EMBEDDING, find_scope, linear_layers
 
 BYTES = {"fp32": 4, "bf16": 2}
@@ -83,7 +83,8 @@ def count_trainable(baseline: Baseline, model: PreTrainedModel) -> int | None:
     """Count what trains by attaching the method to a model on the meta device.
 
     Returns:
-        The number of parameters, None for a ticket whose size is not given but found.
+        The number of parameters, None for a ticket whose size is not given but found, and for a method
+        that starts from the weights.
     """
     method = build_method(baseline.method, baseline.hyperparameters)
     ticket = None
@@ -100,7 +101,10 @@ def count_trainable(baseline: Baseline, model: PreTrainedModel) -> int | None:
             return 0
         scope = find_scope(model, baseline.ticket.scope)
         ticket = stand_in_ticket(min(baseline.ticket.k, scope.size), scope.name)
-    attached = method.attach(model, ticket=ticket, seed=0)
+    try:
+        attached = method.attach(model, ticket=ticket, seed=0)
+    except WeightsNeededError:
+        return None
     return sum(one.numel() for one in trainable_parameters(attached).values())
 
 

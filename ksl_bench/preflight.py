@@ -2,17 +2,23 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterable
+
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from ksl_bench.config import Baseline, Suite
 from ksl_bench.errors import ConfigError, KslBenchError, MethodError
 from ksl_bench.lottery.entries import ENTRY_CRITERIA, criterion_needs, kept_entries
 from ksl_bench.lottery.published import PIECES, TICKETS, is_llama_tokenizer
-from ksl_bench.methods import METHODS
+from ksl_bench.methods import METHODS, build_method
+from ksl_bench.methods.base import WeightsNeededError
 from ksl_bench.methods.four_bits import missing_for_four_bits
 from ksl_bench.methods.scope import TOKEN_SCOPES, find_scope, linear_layers
 from ksl_bench.models import find_named, load_tokenizer, skeleton, tokenizer_digest
 from ksl_bench.plan import Plan
+
+BY_PEFT = ("lora", "prefix", "peft")
+"""Methods whose fields PEFT judges, and some only when they meet a model."""
 
 
 def check_model(plan: Plan) -> None:
@@ -32,8 +38,36 @@ def check_model(plan: Plan) -> None:
         texts += [text for step in steps for text in _check_tokens(step, plan, tokenizer)]
         problems += [f"baselines.{one.name}.{text}" for text in dict.fromkeys(texts)]
         problems += [f"baselines.{one.name}.{text}" for text in _check_performer(one, tokenizer)]
+    problems += adapter_problems(plan.suite.baselines, lambda: skeleton(plan.setting.model))
     if problems:
         raise KslBenchError(problems)
+
+
+def adapter_problems(
+    baselines: Iterable[Baseline], make_skeleton: Callable[[], PreTrainedModel]
+) -> list[str]:
+    """Attach every adapter by PEFT to the shapes of the base model.
+
+    Args:
+        baselines: Of a suite; others than those by PEFT, and merges, which attach none of their own, pass.
+        make_skeleton: Makes the base model on the meta device.
+
+    Returns:
+        One line for each that is refused, with its path in the suite.
+    """
+    problems: dict[str, None] = {}
+    for one in baselines:
+        if one.method not in BY_PEFT or one.merge is not None:
+            continue
+        for step in range(max(1, len(one.by_step))):
+            method = build_method(one.method, one.at_step(step).hyperparameters)
+            try:
+                method.attach(make_skeleton(), ticket=None, seed=0)
+            except WeightsNeededError:  # seen by the worker, which has them
+                continue
+            except MethodError as error:
+                problems[f"baselines.{one.name}.{error}"] = None
+    return list(problems)
 
 
 def check_devices(suite: Suite, *, here: bool) -> None:

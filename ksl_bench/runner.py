@@ -21,7 +21,7 @@ from ksl_bench.lottery.entries import ENTRY_CRITERIA
 from ksl_bench.methods import METHODS
 from ksl_bench.models import find_model, skeleton
 from ksl_bench.plan import Plan, make_plan
-from ksl_bench.preflight import check_devices, check_model
+from ksl_bench.preflight import adapter_problems, check_devices, check_model
 from ksl_bench.registry import Registry
 from ksl_bench.store import Store
 from ksl_bench.suite import available, load_suite, read_yaml
@@ -231,6 +231,9 @@ def describe_plan(name: str, assignments: Sequence[str], store: Store) -> dict[s
         if plan
         else suite.task.train_size
     )
+    refused = adapter_problems(suite.baselines, lambda: skeleton(reference))
+    if refused:
+        raise KslBenchError(refused)
     rows = []
     for baseline in suite.baselines:
         one = estimate(

@@ -41,6 +41,20 @@ def refused(done, *said):
             ["run", "quickstart", "--set", "baselines.ks_partial_k18.ticket.k=9999"],
             "baselines.ks_partial_k18.ticket.k: must be <= 1500 (the vocabulary), got 9999",
         ),
+        (
+            ["run", "quickstart", "--set", "baselines=[{recipe: lora, target_modules: [nope]}]"],
+            "baselines.lora.target_modules: PEFT refuses LoraConfig: ",
+        ),
+        (
+            [
+                "plan",
+                "quickstart",
+                "--set",
+                "baselines=[{recipe: prompt_tuning, peft_config: {prompt_tuning_init: TEXT, "
+                "prompt_tuning_init_text: hi, tokenizer_name_or_path: /nope}}]",
+            ],
+            "baselines.prompt_tuning.peft_config: PEFT refuses PromptTuningConfig: ",
+        ),
         (["run", "quickstart", "--set", "task.prompt=Say it."], "must hold {source}"),
         (["run", "quickstart", "--set", "resources.workers_per_run=64"], "the cluster has at most"),
         (

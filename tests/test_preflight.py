@@ -62,11 +62,54 @@ def performed_by(model):
             ["baselines=[{recipe: full, by_step: [{}, {train: {max_seq_length: 99999}}]}]"],
             "baselines.full.train.max_seq_length: must be <= ",
         ),
+        (
+            ["baselines=[{recipe: lora, target_modules: [nope]}]"],
+            "baselines.lora.target_modules: PEFT refuses LoraConfig: NoMatchingPeftModuleError: Target ",
+        ),
+        (
+            ["baselines=[{recipe: lora, layer_part: [90, 91]}]"],
+            "baselines.lora.layer_part: [90, 91] adapts no layer",
+        ),
+        (
+            ["baselines=[{recipe: dora, peft_config: {lora_dropout: 2.0}}]"],
+            "baselines.dora.peft_config: PEFT refuses LoraConfig: ValueError: dropout probability",
+        ),
+        (
+            ["baselines=[{recipe: dora, peft_config: {r: 0}}]"],
+            "baselines.dora.peft_config: PEFT refuses LoraConfig: ValueError: `r` should be a positive",
+        ),
+        (
+            ["baselines=[{recipe: vera, peft_config: {r: 0}}]"],
+            "baselines.vera.peft_config: PEFT refuses VeraConfig: ZeroDivisionError: ",
+        ),
+        (
+            [
+                "baselines=[{recipe: ia3, peft_type: C3A, peft_config: "
+                "{target_modules: [q_proj], block_size: 7}}]"
+            ],
+            "baselines.ia3.peft_config: PEFT refuses C3AConfig: ValueError: The block size should be",
+        ),
+        (
+            ["baselines=[{recipe: prompt_tuning, peft_config: {num_virtual_tokens: -1}}]"],
+            "baselines.prompt_tuning.peft_config: PEFT refuses PromptTuningConfig: RuntimeError: ",
+        ),
+        (
+            ["baselines=[{recipe: prompt_tuning, peft_config: {num_virtual_tokens: 0}}]"],
+            "baselines.prompt_tuning.peft_config: PROMPT_TUNING with {'num_virtual_tokens': 0} trains",
+        ),
+        (
+            [
+                "baselines=[{recipe: prompt_tuning, peft_config: {prompt_tuning_init: TEXT, "
+                "prompt_tuning_init_text: hi, tokenizer_name_or_path: /nope}}]"
+            ],
+            "baselines.prompt_tuning.peft_config: PEFT refuses PromptTuningConfig: ",
+        ),
     ],
 )
 def test_one_line_names_field_value_and_what_is_allowed(assignments, said):
     found = problems_of(*assignments)
     assert any(one.startswith(said) for one in found), found
+    assert not any("\n" in one for one in found)
 
 
 def test_a_performer_with_another_tokenizer_is_refused():
@@ -84,3 +127,9 @@ def test_a_performer_that_is_not_there_is_named():
 
 def test_a_performer_with_the_same_tokenizer_is_taken():
     check_model(planned(*performed_by("tiny-base"), suite="detection"))
+
+
+def test_a_method_that_starts_from_the_weights_is_left_to_the_worker():
+    start = "baselines=[{recipe: dora, peft_config: {init_lora_weights: pissa}}]"
+    suite = load_suite("quickstart", ["task.train_size=20", "task.devtest_size=5", start])
+    check_model(make_plan(suite, find_model(suite.model)))

@@ -216,6 +216,15 @@ def test_then_the_rest_trains_what_the_first_mask_left(tiny):
             "is no part of any weight",
         ),
         (
+            "baselines=[{recipe: ia3, peft_type: LILY}]",
+            "baselines.ia3.method: 'peft' cannot stand in a sequence: LILY is not tested with a merge; "
+            "allowed: IA3, LN_TUNING, LORA, OFT, VERA",
+        ),
+        (
+            "baselines=[{recipe: ia3, peft_type: LORA, peft_config: {lora_bias: true}}]",
+            "baselines.ia3.method: 'peft' cannot stand in a sequence: LORA with lora_bias is not tested",
+        ),
+        (
             "baselines=[lora_layer_split]",
             "baselines.lora_layer_split.by_step: must have as many steps as the sequence, 3, got 2",
         ),

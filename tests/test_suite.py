@@ -128,6 +128,12 @@ def test_all_problems_are_reported_together_each_with_its_path():
         ("task.target_language=eng", "source and target language are both 'eng'"),
         ("evaluate.split=train", "evaluate.split: must be 'dev' or 'devtest', got 'train'"),
         ("baselines.prefix.train.gradient_checkpointing=true", "not with method 'prefix'"),
+        (
+            "baselines=[{recipe: prompt_tuning, peft_type: CARTRIDGE, train: "
+            "{gradient_checkpointing: true}}]",
+            "baselines.prompt_tuning.train.gradient_checkpointing: not with method 'peft': CARTRIDGE is "
+            "not tested with it; allowed: IA3, LN_TUNING, LORA, OFT, VERA, PROMPT_TUNING",
+        ),
         ("train.micro_batch_size=5", "global_batch_size=16 is not a multiple of"),
         ("train.precision=bf16", "bf16 needs resources.zero_stage >= 1"),
         ("train.precision=fp16", "train.precision: must be 'fp32' or 'bf16', got 'fp16'"),

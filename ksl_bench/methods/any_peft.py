@@ -12,8 +12,8 @@ from transformers import PreTrainedModel
 
 from ksl_bench.errors import MethodError
 from ksl_bench.lottery.mask import AnyTicket
-from ksl_bench.methods.base import STRICT
-from ksl_bench.methods.peft_model import attach_peft
+from ksl_bench.methods.base import STRICT, WeightsNeededError
+from ksl_bench.methods.peft_model import attach_peft, merge_peft
 from ksl_bench.methods.prefix import PrefixTuning
 from ksl_bench.registry import unknown
 
@@ -27,6 +27,29 @@ REFUSED = {
     "TRAINABLE_TOKENS": "it is method partial_tuning here, whose rows a criterion picks",
 }
 """What this package does not run, by PEFT's name of the type, and why."""
+
+MERGED = ("IA3", "LN_TUNING", "LORA", "OFT", "VERA")
+"""Types whose merge is tested to keep the logits; PEFT has others, some of which raise only in a merge."""
+CHECKPOINTED = (*MERGED, "PROMPT_TUNING")
+"""Types that are tested to have the same gradients with gradient checkpointing."""
+FROM_WEIGHTS = ("ADAMSS", "FROD", "SHIRA")
+"""Types that decompose or pick from the weights when they are attached."""
+STARTS_BY_SHAPE = ("gaussian", "orthogonal", "eva", "corda", "lora_ga")
+"""Starts of LoRA by name that do not read the weights; others do, as PiSSA and OLoRA."""
+UNTESTED_FIELDS = (
+    "alora_invocation_tokens",
+    "arrow_config",
+    "kasa_config",
+    "lora_bias",
+    "megatron_config",
+    "monteclora_config",
+    "target_parameters",
+    "trainable_token_indices",
+    "use_bdlora",
+    "use_qalora",
+    "velora_config",
+)
+"""Fields that make another method of a type: PEFT cannot merge some of them, others change the logits."""
 
 
 @dataclass(frozen=True, kw_only=True, config=STRICT)
@@ -60,20 +83,35 @@ class AnyPeft:
 
     @property
     def no_gradient_checkpointing(self) -> str | None:
-        """Return why gradient checkpointing cannot be used, None where it can."""
-        prefix = self.peft_type == "PREFIX_TUNING"
-        return PrefixTuning.no_gradient_checkpointing if prefix else None
+        """Return why gradient checkpointing cannot be used, None where it is tested."""
+        if self.peft_type == "PREFIX_TUNING":
+            return PrefixTuning.no_gradient_checkpointing
+        return self._untested("it", CHECKPOINTED)
 
     @property
     def no_merge(self) -> str | None:
-        """Return why the adapter cannot be folded into the base model, None where it can."""
+        """Return why the adapter cannot be folded into the base model, None where that is tested."""
         from peft.mapping import PEFT_TYPE_TO_TUNER_MAPPING
         from peft.tuners.tuners_utils import BaseTuner
 
         tuner = PEFT_TYPE_TO_TUNER_MAPPING.get(self.peft_type)
-        if isinstance(tuner, type) and issubclass(tuner, BaseTuner):
-            return None
-        return f"what {self.peft_type} trains is no part of any weight"
+        if not (isinstance(tuner, type) and issubclass(tuner, BaseTuner)):
+            return f"what {self.peft_type} trains is no part of any weight"
+        return self._untested("a merge", MERGED)
+
+    def _untested(self, what: str, tested: tuple[str, ...]) -> str | None:
+        """Return that this type with these fields was never tested in something, None where it was."""
+        if self.peft_type not in tested:
+            return f"{self.peft_type} is not tested with {what}; allowed: {', '.join(tested)}"
+        given = [name for name in UNTESTED_FIELDS if self.peft_config.get(name)]
+        return f"{self.peft_type} with {given[0]} is not tested with {what}" if given else None
+
+    @property
+    def _starts_from_weights(self) -> bool:
+        start = self.peft_config.get("init_lora_weights", True)
+        return self.peft_type in FROM_WEIGHTS or (
+            isinstance(start, str) and start not in STARTS_BY_SHAPE
+        )
 
     def config(self) -> Any:
         """Return PEFT's configuration.
@@ -95,21 +133,21 @@ class AnyPeft:
         """Wrap the model; what starts at random is drawn from the seed.
 
         Raises:
+            WeightsNeededError: If what it starts from are weights, and the model has none.
             MethodError: If PEFT refuses the model, or nothing of it would train.
         """
-        attached = attach_peft(model, self.config(), seed=seed)
-        if not any(one.requires_grad for one in attached.parameters()):
-            raise MethodError(f"{self.peft_type} with these fields trains nothing in this model")
+        if self._starts_from_weights and any(one.is_meta for one in model.parameters()):
+            raise WeightsNeededError(f"peft_config: {self.peft_type} starts from the weights")
+        attached = attach_peft(model, self.config(), seed=seed, field="peft_config")
+        if not sum(one.numel() for one in attached.parameters() if one.requires_grad):
+            raise MethodError(
+                f"peft_config: {self.peft_type} with {self.peft_config} trains nothing in this model"
+            )
         return attached
 
     def merge(self, model: nn.Module) -> PreTrainedModel | None:
-        """Fold the adapter into the weights it stands beside; None where it is no part of any weight."""
-        from peft.tuners.tuners_utils import BaseTuner
-
-        if not isinstance(model.base_model, BaseTuner):
-            return None
-        merged: PreTrainedModel = model.merge_and_unload()  # type: ignore[operator]
-        return merged
+        """Fold the adapter into the weights it stands beside; None where `no_merge` says why not."""
+        return merge_peft(model) if self.no_merge is None else None
 
 
 def _kinds() -> dict[str, Any]:

@@ -25,6 +25,10 @@ STRICT = ConfigDict(extra="forbid", allow_inf_nan=False)
 """How a method's hyperparameters are validated: an unknown field is an error."""
 
 
+class WeightsNeededError(MethodError):
+    """A method that starts from the weights was to be attached to a model that has shapes alone."""
+
+
 Sides = Literal["named", "both"]
 """Of tied embeddings: the side that a method or a ticket names, or both. Untied, they are the same."""
 

@@ -16,7 +16,7 @@ from ksl_bench.errors import MethodError
 from ksl_bench.lottery.mask import AnyTicket
 from ksl_bench.methods.base import STRICT
 from ksl_bench.methods.four_bits import keep_in_four_bits
-from ksl_bench.methods.peft_model import attach_peft
+from ksl_bench.methods.peft_model import attach_peft, merge_peft
 
 
 @dataclass(frozen=True, kw_only=True, config=STRICT)
@@ -62,7 +62,7 @@ class Lora:
         )
         if self.quantize is not None:
             keep_in_four_bits(model)
-        return attach_peft(model, config, seed=seed)
+        return attach_peft(model, config, seed=seed, field="target_modules")
 
     def _layers(self, model: PreTrainedModel) -> list[int] | None:
         """Return the numbers of the layers to adapt, None for all.
@@ -76,13 +76,10 @@ class Lora:
         layers = int(model.config.get_text_config().num_hidden_layers)
         if first >= layers:
             raise MethodError(
-                f"layer_part {[first, parts]} adapts no layer: the model has {layers}"
+                f"layer_part: {[first, parts]} adapts no layer: the model has {layers}"
             )
         return list(range(first, layers, parts))
 
     def merge(self, model: nn.Module) -> PreTrainedModel | None:
         """Add B A to the target weights; None where they are in 4 bits."""
-        if self.quantize is not None:
-            return None
-        merged: PreTrainedModel = model.merge_and_unload()  # type: ignore[operator]
-        return merged
+        return None if self.quantize is not None else merge_peft(model)

@@ -44,7 +44,7 @@ class PrefixTuning:
             encoder_hidden_size=self.encoder_hidden_size or model.config.hidden_size,
             task_type="CAUSAL_LM",
         )
-        return attach_peft(model, config, seed=seed)
+        return attach_peft(model, config, seed=seed, field="num_virtual_tokens")
 
     def merge(self, model: nn.Module) -> PreTrainedModel | None:
         """Return None: a prefix is no weight of the base model."""

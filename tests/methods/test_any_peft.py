@@ -1,14 +1,24 @@
 """Any method of PEFT by its own names: those that ship as baselines, and what is refused."""
 
+import inspect
+
 import pytest
 import torch
 import yaml
 from pydantic import ValidationError
+from transformers import LlamaForCausalLM
 
 from ksl_bench.errors import MethodError
 from ksl_bench.methods import build_method
-from ksl_bench.methods.any_peft import REFUSED
-from ksl_bench.methods.base import load_state, trainable_parameters
+from ksl_bench.methods.any_peft import (
+    CHECKPOINTED,
+    FROM_WEIGHTS,
+    MERGED,
+    REFUSED,
+    UNTESTED_FIELDS,
+    _kinds,
+)
+from ksl_bench.methods.base import WeightsNeededError, load_state, trainable_parameters
 from tests.conftest import REPOSITORY
 
 V, D, INNER, LAYERS = 200, 32, 64, 2
@@ -151,3 +161,115 @@ def test_gradient_checkpointing_gives_the_same_gradients(make_llama, name):
     plain, checkpointed = found
     for key, gradient in plain.items():
         assert torch.allclose(gradient, checkpointed[key], atol=1e-6)
+
+
+QV = {"target_modules": ["q_proj", "v_proj"]}
+NEEDED = {
+    "IA3": {},
+    "LN_TUNING": {},
+    "CARTRIDGE": {"num_virtual_tokens": 4},
+    "PREFIX_TUNING": {"num_virtual_tokens": 4},
+    "PROMPT_TUNING": {"num_virtual_tokens": 4},
+    "P_TUNING": {"num_virtual_tokens": 4},
+}
+"""Fields that a type needs; targets for the others."""
+EVERY_TYPE = [(kind, NEEDED.get(kind, QV)) for kind in sorted(_kinds())]
+VARIANTS = [
+    ("LORA", {**QV, "use_dora": True}),
+    ("LORA", {**QV, "use_rslora": True}),
+    ("LORA", {**QV, "bias": "all"}),
+    ("LORA", {**QV, "init_lora_weights": "pissa"}),
+    ("LORA", {**QV, "modules_to_save": ["lm_head"]}),
+    ("LORA", {**QV, "layer_replication": [[0, 2], [1, 2]]}),
+    ("LORA", {**QV, "alora_invocation_tokens": [7]}),
+    ("LORA", {**QV, "lora_bias": True}),
+    ("LORA", {"target_modules": ["lm_head"], "trainable_token_indices": [1, 3]}),
+]
+
+
+def gradients(method, model, *, checkpointing):
+    attached = changed(method.attach(model, ticket=None, seed=0)).train()
+    if checkpointing:
+        attached.gradient_checkpointing_enable({"use_reentrant": False})
+        attached.enable_input_require_grads()
+    attached(input_ids=IDS, use_cache=False).logits.square().mean().backward()
+    return {name: one.grad for name, one in trainable_parameters(attached).items()}
+
+
+@pytest.mark.parametrize(("kind", "fields"), EVERY_TYPE + VARIANTS)
+@pytest.mark.parametrize("tied", [False, True])
+def test_every_type_of_peft_keeps_its_logits_in_a_merge_or_is_refused(
+    make_llama, kind, fields, tied
+):
+    if kind in REFUSED:
+        with pytest.raises(ValidationError, match=f"{kind} does not run here"):
+            build_method("peft", {"peft_type": kind, "peft_config": fields})
+        return
+    method = build_method("peft", {"peft_type": kind, "peft_config": fields})
+    if method.no_merge is not None:
+        assert kind in method.no_merge
+        return
+    model = changed(method.attach(make_llama(tied=tied), ticket=None, seed=0)).eval()
+    expected = model(input_ids=IDS, use_cache=False).logits
+    merged = method.merge(model).eval()
+    assert torch.allclose(merged(input_ids=IDS, use_cache=False).logits, expected, atol=1e-5)
+
+
+@pytest.mark.parametrize(("kind", "fields"), EVERY_TYPE + VARIANTS)
+def test_every_type_of_peft_has_the_same_gradients_with_checkpointing_or_is_refused(
+    make_llama, kind, fields
+):
+    if kind in REFUSED:
+        return  # see the test before
+    method = build_method("peft", {"peft_type": kind, "peft_config": fields})
+    if method.no_gradient_checkpointing is not None:
+        assert kind in method.no_gradient_checkpointing or kind == "PREFIX_TUNING"
+        return
+    plain, checkpointed = (
+        gradients(method, make_llama(), checkpointing=one) for one in (False, True)
+    )
+    for name, gradient in plain.items():
+        assert gradient is not None, name
+        assert torch.allclose(gradient, checkpointed[name], atol=1e-6), name
+
+
+SMALL = {
+    "C3A": {"block_size": 16},
+    "MISS": {"r": 8},
+    "ROAD": {"group_size": 8},
+    "SHADOW": {"target_modules": None},
+    "VBLORA": {"vector_length": 16},
+    "WAVEFT": {"n_frequency": 32},
+}
+"""Sizes for types whose own are for larger models."""
+
+
+@pytest.mark.filterwarnings("ignore")  # an extension that is not built, and the like
+@pytest.mark.parametrize(("kind", "fields"), EVERY_TYPE + VARIANTS)
+def test_every_type_attaches_to_shapes_alone_or_says_that_it_starts_from_weights(
+    make_llama, kind, fields
+):
+    if kind in REFUSED:
+        return  # refused by its name
+    method = build_method(
+        "peft", {"peft_type": kind, "peft_config": {**fields, **SMALL.get(kind, {})}}
+    )
+    with torch.device("meta"):
+        model = LlamaForCausalLM(make_llama().config)
+    if kind in FROM_WEIGHTS or fields.get("init_lora_weights") == "pissa":
+        with pytest.raises(WeightsNeededError):
+            method.attach(model, ticket=None, seed=0)
+    else:
+        assert trainable_parameters(method.attach(model, ticket=None, seed=0))
+
+
+def test_every_untested_field_is_one_that_peft_has():
+    fields = {name for kind in _kinds().values() for name in inspect.signature(kind).parameters}
+    assert set(UNTESTED_FIELDS) <= fields
+
+
+def test_what_ships_can_be_merged_and_checkpointed():
+    """The lists are those of the recipes: what they train is tuned in a sequence, or it is said why not."""
+    kinds = {recipe(name)["peft_type"] for name in SHIPPED}
+    assert set(CHECKPOINTED) == kinds
+    assert set(MERGED) == kinds - {"PROMPT_TUNING"}

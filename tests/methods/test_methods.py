@@ -185,7 +185,7 @@ def test_lora_on_a_part_of_the_layers_adapts_those_alone(make_llama):
         _, model = attach("lora", make_llama(), None, layer_part=part)
         names = trainable_parameters(model)
         assert {name.split(".layers.")[1].split(".")[0] for name in names} == layers
-    with pytest.raises(MethodError, match=r"layer_part \[2, 3\] adapts no layer: the model has 2"):
+    with pytest.raises(MethodError, match=r"layer_part: \[2, 3\] adapts no layer: the model has 2"):
         attach("lora", make_llama(), None, layer_part=(2, 3))
 
 
@@ -193,3 +193,51 @@ def test_lora_on_a_part_of_the_layers_adapts_those_alone(make_llama):
 def test_a_method_that_can_be_merged_says_so_and_can(make_llama, ticket, name):
     method, model = attach(name, make_llama(), ticket)
     assert (method.merge(model) is None) == (method.no_merge is not None)
+
+
+BY_PEFT = {
+    "lora": lambda modules: ("lora", {"target_modules": modules}),
+    "LORA": lambda modules: _by_peft("LORA", modules),
+    "DoRA": lambda modules: _by_peft("LORA", modules, use_dora=True),
+    "OFT": lambda modules: _by_peft("OFT", modules),
+}
+
+
+def _by_peft(kind, modules, **fields):
+    return "peft", {"peft_type": kind, "peft_config": {"target_modules": list(modules), **fields}}
+
+
+@pytest.mark.parametrize("kind", BY_PEFT)
+@pytest.mark.parametrize(
+    "modules", [("embed_tokens",), ("lm_head",), ("embed_tokens", "lm_head"), ("q_proj",)]
+)
+def test_an_adapter_of_a_tied_matrix_is_folded_into_the_side_it_stood_on(make_llama, kind, modules):
+    ids = torch.tensor([[1, 7, 3, 50, 199, 2]])
+    base = make_llama(tied=True)
+    shared = base.get_input_embeddings().weight.detach().clone()
+    name, fields = BY_PEFT[kind](modules)
+    method, model = attach(name, base, None, **fields)
+    assert method.no_merge is None
+    randomize(model)
+    expected = model.eval()(ids).logits
+    merged = method.merge(model)
+    assert torch.allclose(merged.eval()(ids).logits, expected, atol=1e-5)
+    sides = {
+        "embed_tokens": merged.get_input_embeddings(),
+        "lm_head": merged.get_output_embeddings(),
+    }
+    for side, module in sides.items():
+        assert torch.equal(module.weight, shared) is (side not in modules)
+    assert is_tied(merged) is (modules == ("q_proj",))
+    assert merged.config.tie_word_embeddings is is_tied(merged)
+
+
+@pytest.mark.parametrize("kind", ["lora", "LORA"])
+def test_a_second_step_trains_on_what_a_tied_first_step_left(make_llama, kind):
+    ids = torch.tensor([[1, 7, 3, 50, 199, 2]])
+    name, fields = BY_PEFT[kind](("embed_tokens",))
+    method, model = attach(name, make_llama(tied=True), None, **fields)
+    randomize(model)
+    expected = model.eval()(ids).logits
+    _, second = attach(name, method.merge(model), None, **fields)
+    assert torch.allclose(second.eval()(ids).logits, expected, atol=1e-5)

@@ -66,6 +66,19 @@ def test_stages_agree_in_losses_and_in_the_reloaded_logits(reports, name, stage)
     assert sharded["logits"] == pytest.approx(plain["logits"], abs=2e-4)
 
 
+@pytest.mark.parametrize("name", ["peft", *PEFT_RECIPES])
+def test_recipes_of_peft_train_resume_and_reload_on_a_tied_model(reports, name):
+    plain, sharded = (reports[name, stage, True, "fp32", EMBEDDING] for stage in (0, 2))
+    for report in (plain, sharded):
+        assert report["moved"]
+        assert report["names_match"]
+        assert report["resumed"] == report["losses"][3:]
+        assert report["same_state"]
+    assert sharded["losses"] == pytest.approx(plain["losses"], abs=2e-5)
+    assert sharded["logits"] == pytest.approx(plain["logits"], abs=2e-4)
+    assert plain["losses"] != reports[name, 0, False, "fp32", EMBEDDING]["losses"]
+
+
 @pytest.mark.parametrize("stage", STAGES)
 @pytest.mark.parametrize("tied", [False, True])
 @pytest.mark.parametrize("precision", ["fp32", "bf16"])

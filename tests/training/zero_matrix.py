@@ -191,7 +191,7 @@ def cases() -> list[Case]:
     ]
     found += [Case("lota", stage, precision="bf16") for stage in (1, 2)]
     found += [Case(name, stage) for name in PEFT_RECIPES for stage in (0, 2, 3)]
-    found += [Case(name, 2, tied=True) for name in PEFT_RECIPES]
+    found += [Case(name, stage, tied=True) for name in ("peft", *PEFT_RECIPES) for stage in (0, 2)]
     found += [
         Case("partial_tuning", stage, tied, precision)
         for stage in (0, 1, 2, 3)
