@@ -38,9 +38,7 @@ def attach_peft(model: PreTrainedModel, config: Any, *, seed: int, field: str) -
             attached: nn.Module = get_peft_model(model, config)
         except (MemoryError, torch.OutOfMemoryError):  # no fault of the configuration
             raise
-        except (
-            Exception
-        ) as error:  # each type of PEFT checks in its own way, some by what then breaks
+        except Exception as error:  # each type checks in its own way, some by what then breaks
             if "can't allocate memory" in str(error):
                 raise
             reason = " ".join(f"{type(error).__name__}: {error}".split())
