@@ -15,7 +15,7 @@ from ksl_bench.config import Baseline, ResourcesSpec, TrainSpec
 from ksl_bench.lottery.entries import REST, kept_entries
 from ksl_bench.lottery.ticket import Ticket, TicketRow
 from ksl_bench.methods import METHODS, build_method
-from ksl_bench.methods.base import WeightsNeededError, trainable_parameters
+from ksl_bench.methods.base import WeightsNeededError, attach_shapes, trainable_parameters
 from ksl_bench.methods.scope import INPUT_EMBEDDING, find_scope, linear_layers
 
 BYTES = {"fp32": 4, "bf16": 2}
@@ -102,7 +102,7 @@ def count_trainable(baseline: Baseline, model: PreTrainedModel) -> int | None:
         scope = find_scope(model, baseline.ticket.scope)
         ticket = stand_in_ticket(min(baseline.ticket.k, scope.size), scope.name)
     try:
-        attached = method.attach(model, ticket=ticket, seed=0)
+        attached = attach_shapes(method, model, ticket)
     except WeightsNeededError:
         return None
     return sum(one.numel() for one in trainable_parameters(attached).values())

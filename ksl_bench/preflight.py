@@ -11,7 +11,7 @@ from ksl_bench.errors import ConfigError, KslBenchError, MethodError
 from ksl_bench.lottery.entries import ENTRY_CRITERIA, criterion_needs, kept_entries
 from ksl_bench.lottery.published import PIECES, TICKETS, is_llama_tokenizer
 from ksl_bench.methods import METHODS, build_method
-from ksl_bench.methods.base import WeightsNeededError
+from ksl_bench.methods.base import WeightsNeededError, attach_shapes
 from ksl_bench.methods.four_bits import missing_for_four_bits
 from ksl_bench.methods.scope import TOKEN_SCOPES, find_scope, linear_layers
 from ksl_bench.models import find_named, load_tokenizer, skeleton, tokenizer_digest
@@ -62,7 +62,7 @@ def adapter_problems(
         for step in range(max(1, len(one.by_step))):
             method = build_method(one.method, one.at_step(step).hyperparameters)
             try:
-                method.attach(make_skeleton(), ticket=None, seed=0)
+                attach_shapes(method, make_skeleton())
             except WeightsNeededError:  # seen by the worker, which has them
                 continue
             except MethodError as error:

@@ -3,9 +3,9 @@
 import pytest
 
 from ksl_bench.errors import KslBenchError
-from ksl_bench.models import find_model
+from ksl_bench.models import find_model, skeleton
 from ksl_bench.plan import make_plan
-from ksl_bench.preflight import check_model
+from ksl_bench.preflight import adapter_problems, check_model
 from ksl_bench.suite import load_suite
 
 
@@ -133,3 +133,9 @@ def test_a_method_that_starts_from_the_weights_is_left_to_the_worker():
     start = "baselines=[{recipe: dora, peft_config: {init_lora_weights: pissa}}]"
     suite = load_suite("quickstart", ["task.train_size=20", "task.devtest_size=5", start])
     check_model(make_plan(suite, find_model(suite.model)))
+
+
+def test_an_adapter_larger_than_any_memory_is_left_to_the_worker():
+    """Its run ends as out of memory and stays on the board; only its shapes are checked before."""
+    suite = load_suite("quickstart", ["baselines=[{recipe: lora, lora_rank: 1000000000}]"])
+    assert adapter_problems(suite.baselines, lambda: skeleton(find_model(suite.model))) == []

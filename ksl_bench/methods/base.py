@@ -132,3 +132,13 @@ def hyperparameters(method: Any) -> dict[str, Any]:
 
     plain: dict[str, Any] = TypeAdapter(type(method)).dump_python(method, mode="json")
     return plain
+
+
+def attach_shapes(
+    method: Method, model: PreTrainedModel, ticket: AnyTicket | None = None
+) -> nn.Module:
+    """Attach a method to a model without weights: what it adds has none either, however large it is."""
+    if ticket is not None:  # it names rows, which must be there; what it adds is small
+        return method.attach(model, ticket=ticket, seed=0)
+    with torch.device("meta"):
+        return method.attach(model, ticket=None, seed=0)

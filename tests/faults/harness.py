@@ -66,7 +66,9 @@ class Driver:
         said = self.errors()
         assert self.process.returncode == code, said[-3000:]
         self._output.seek(0)
-        rows = json.loads(self._output.read())
+        shown = self._output.read()
+        assert shown, said[-3000:]
+        rows = json.loads(shown)
         return [{name: part for name, part in row.items() if name != "cost"} for row in rows]
 
     def errors(self) -> str:
