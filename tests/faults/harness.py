@@ -7,6 +7,7 @@ import json
 import os
 import shutil
 import signal
+import socket
 import subprocess
 import sys
 import tempfile
@@ -155,7 +156,8 @@ class Nodes:
     def _start(self, *how: str) -> subprocess.Popen[bytes]:
         head = "--head" in how
         line = [str(Path(sys.executable).with_name("ray")), "start", "--block", *how]
-        line += ["--disable-usage-stats"]
+        # Every agent would listen on the same port: beside another Ray of this machine one has none.
+        line += ["--disable-usage-stats", "--dashboard-agent-listen-port", str(free_port())]
         if head:
             line += ["--include-dashboard", "false", "--temp-dir", str(self._folder)]
         process = subprocess.Popen(
@@ -263,6 +265,14 @@ class Eye:
 def has_checkpoint(storage: Path) -> bool:
     """Tell whether a tuning is under way, and has something to go on from."""
     return any(storage.glob("states/*/checkpoints/step-*.json"))
+
+
+def free_port() -> int:
+    """Return a port of loopback that nobody listens on."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port: int = free.getsockname()[1]
+        return port
 
 
 def wait_for(condition: Callable[[], Any], *, seconds: float = 180.0) -> Any:

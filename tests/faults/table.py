@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import atexit
+import contextlib
 import functools
 import json
-import socket
 import subprocess
 import sys
 import tempfile
@@ -19,6 +19,7 @@ from tests.faults.harness import (
     Driver,
     Eye,
     Nodes,
+    free_port,
     has_checkpoint,
     kill_tree,
     records,
@@ -60,15 +61,21 @@ def fault(name: str) -> Callable[[Callable[[Path, Board], Row]], Callable[[Path,
     return put
 
 
+_started = contextlib.ExitStack()
+
+
 @functools.cache
 def shared() -> dict[str, Any]:
-    """Start a cluster of three raylets for the faults that leave it whole; return where it is.
-
-    It ends with this process.
-    """
-    nodes = Nodes(port=PORT + 2)
-    atexit.register(nodes.__exit__)
+    """Start a cluster of three raylets for the faults that leave it whole; return where it is."""
+    nodes = _started.enter_context(Nodes(port=PORT + 2))
     return {"address": nodes.address, "environment": nodes.environment}
+
+
+@atexit.register
+def end_shared() -> None:
+    """End the shared cluster, if there is one."""
+    shared.cache_clear()
+    _started.close()
 
 
 def undisturbed() -> Board:
@@ -142,9 +149,7 @@ def head(storage: Path, wanted: Board) -> Row:
 
 @fault("MLflow is down")
 def mlflow(storage: Path, wanted: Board) -> Row:
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
+    port = free_port()
     uri = f"http://127.0.0.1:{port}"
     with Eye(storage) as eye:
         board = run(storage, f"tracking.uri={uri}", **shared())

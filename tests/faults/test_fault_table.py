@@ -2,14 +2,15 @@
 
 import pytest
 
-from tests.faults.table import FAULTS, disk_is_possible, undisturbed
+from tests.faults.table import FAULTS, disk_is_possible, end_shared, undisturbed
 
 pytestmark = pytest.mark.slow
 
 
 @pytest.fixture(scope="module")
 def wanted():
-    return undisturbed()
+    yield undisturbed()
+    end_shared()
 
 
 @pytest.mark.parametrize("name", FAULTS)

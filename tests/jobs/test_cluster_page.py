@@ -13,6 +13,8 @@ from pathlib import Path
 import psutil
 import pytest
 
+from tests.faults.harness import free_port
+
 REPOSITORY = Path(__file__).resolve().parents[2]
 PORT, SERVER_PORT = 6395, 8295
 SMALL = (
@@ -53,7 +55,8 @@ def script():
     lines = []
     for line in PAGE[:-1]:
         if "ray start --head" in line:
-            own = f"--port {PORT} --dashboard-port {SERVER_PORT} --temp-dir $SHORT --num-cpus 2"
+            own = f"--port {PORT} --dashboard-port {SERVER_PORT} --temp-dir $SHORT --num-cpus 2 "
+            own += f"--dashboard-agent-listen-port {free_port()}"
             line = line.replace("ray start --head", f"ray start --head --disable-usage-stats {own}")
         if " -- run " in line:
             lines += [f"echo FIRST; {line} {SMALL}", f"echo SECOND; {line} {SMALL}"]

@@ -13,6 +13,7 @@ import psutil
 import pytest
 
 from ksl_bench.jobs.client import Jobs
+from tests.faults.harness import free_port
 
 pytestmark = pytest.mark.slow
 
@@ -51,6 +52,7 @@ def home(tmp_path_factory):
         [
             *(str(ray), "start", "--head", "--block", "--num-cpus", "2", "--disable-usage-stats"),
             *("--port", str(PORT), "--dashboard-port", str(SERVER_PORT), "--temp-dir", str(short)),
+            *("--dashboard-agent-listen-port", str(free_port())),
         ],
         env=environment,
         stdout=subprocess.DEVNULL,
