@@ -110,7 +110,7 @@ def attach(way: Way, model: LlamaForCausalLM) -> nn.Module:
         config = peft.TrainableTokensConfig(
             token_indices=list(range(TICKET_ROWS)), task_type="CAUSAL_LM"
         )
-        return attach_peft(model, config, seed=0)
+        return attach_peft(model, config, seed=0, field="trainable_tokens")
     method = build_method(way.method, SETTINGS.get(way.method, {}))
     ticket = stand_in_ticket(TICKET_ROWS) if method.needs_ticket else None
     return method.attach(model, ticket=ticket, seed=0)
