@@ -235,9 +235,8 @@ def checkpoint(storage: Path, wanted: Board) -> Row:
             flip(part) if number % 2 else cut(part)
         assert parts
         board = run(storage, **shared())
-    aside = len(list(storage.glob("states/*/checkpoints/*.corrupt-*")))
     when = f"the driver killed, every file of {len(parts)} truncated or with a flipped bit"
-    return told(when, eye, board, wanted, f"{aside} set aside")
+    return told(when, eye, board, wanted)
 
 
 @fault("a result is broken")
