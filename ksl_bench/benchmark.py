@@ -7,11 +7,10 @@ lease of an artifact makes it, the others look it up.
 
 from __future__ import annotations
 
-import heapq
 import logging
 import time
 from collections import deque
-from collections.abc import Callable, Container, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal, Protocol
 
@@ -19,6 +18,7 @@ import torch
 
 from ksl_bench.pack import Pack, take_together
 from ksl_bench.plan import Plan, Work
+from ksl_bench.ready import Ready
 from ksl_bench.store import Store
 from ksl_bench.store.waiting import Elsewhere
 from ksl_bench.training.engine import join_process_group
@@ -171,7 +171,7 @@ class Execution:
         for row in plan.rows:
             self._look_up(row.evaluation_key)
         self._block()
-        self._queue = _Queue(self._open, self._finished)
+        self._queue = Ready(self._open, self._finished)
         self._elsewhere = Elsewhere(store.leases)
 
     def _look_up(self, key: str) -> None:
@@ -212,15 +212,15 @@ class Execution:
             What became of the plan's artifacts.
         """
         try:
-            self._hand_over(pool, on_event)
             while self._open:
-                if self._handed_over or not pool.has_workers():
+                if has_workers := pool.has_workers():
+                    self._hand_over(pool, on_event)
+                if self._handed_over or not has_workers:
                     for event in pool.events():
                         for told in self._take_in(event):
                             on_event(told)
-                else:
+                elif self._open:
                     time.sleep(IDLE_SECONDS)
-                self._hand_over(pool, on_event)
         finally:
             for key in self._handed_over:
                 self.store.leases.give_back(key)
@@ -228,8 +228,6 @@ class Execution:
 
     def _hand_over(self, pool: Pool, on_event: Callable[[Event], None]) -> None:
         """Give the pool what has its sources and is nobody else's."""
-        if self._open and not pool.has_workers():
-            return
         for key in self._elsewhere.due():
             self._offer(key, pool, on_event)
         ahead = max(AHEAD, self.plan.setting.pack)
@@ -330,61 +328,3 @@ class Execution:
             lost |= blocked.keys()
             for key in blocked:
                 del self._open[key]
-
-
-class _Queue:
-    """Works whose sources are finished; what many wait for comes first."""
-
-    def __init__(self, works: Mapping[str, Work], finished: Container[str]) -> None:
-        """Take works.
-
-        Args:
-            works: By key.
-            finished: What is finished, as it grows; and shrinks, where something is found broken.
-        """
-        self._finished = finished
-        self._works: dict[str, Work] = {}
-        self._users: dict[str, dict[str, None]] = {}
-        self._weights: dict[str, int] = {}
-        self._order: dict[str, int] = {}
-        self._heap: list[tuple[int, int, str]] = []
-        self.add(works)
-
-    def add(self, works: Mapping[str, Work]) -> None:
-        """Take works, or take them once more."""
-        self._works.update(works)
-        self._weights.clear()
-        for key, work in works.items():
-            self._order.setdefault(key, len(self._order))
-            for _, need in work.needs:
-                self._users.setdefault(need, {})[key] = None
-        for key in works:
-            self._push_if_ready(key)
-
-    def _weight(self, key: str) -> int:
-        """Return how many wait for an artifact, once for each way they hang on it."""
-        if key not in self._weights:
-            users = self._users.get(key, ())
-            self._weights[key] = sum(1 + self._weight(user) for user in users)
-        return self._weights[key]
-
-    def is_ready(self, key: str) -> bool:
-        """Return whether all sources of a piece of work are finished."""
-        return all(need in self._finished for _, need in self._works[key].needs)
-
-    def _push_if_ready(self, key: str) -> None:
-        if self.is_ready(key):
-            heapq.heappush(self._heap, (-self._weight(key), self._order[key], key))
-
-    def finished(self, key: str) -> None:
-        """Add what waited for an artifact alone."""
-        for user in self._users.get(key, ()):
-            self._push_if_ready(user)
-
-    def pop(self) -> str | None:
-        """Return the next key, None if nothing is ready."""
-        while self._heap:
-            key = heapq.heappop(self._heap)[2]
-            if self.is_ready(key):  # else a source was found broken; it comes again with that
-                return key
-        return None

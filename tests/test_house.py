@@ -35,6 +35,7 @@ ORDER = [
     ["pack", "suite", "preflight"],
     ["space"],
     ["worker", "estimate", "tickets", "audit"],
+    ["ready"],
     ["benchmark"],
     ["cleaning", "desk", "leaderboard", "display", "sharing", "trials"],
     ["cluster", "jobs"],
