@@ -180,13 +180,15 @@ def driven(runs: int, folder: Path, *, tracking: bool) -> dict[str, float]:
 
 
 def leaderboard_over(results: int, folder: Path) -> dict[str, float]:
-    """Return seconds of the leaderboard over so many results: directions of 15 baselines under five seeds."""
+    """Return seconds of the leaderboard over so many results: 14 baselines and the base under five seeds."""
     store = Store(str(folder / "board"))
     plan = plan_of(5)
     record, stub = plan.record(), StubBuilder(plan.setting, store, Worker())
     (recipe,) = record["suite"]["baselines"]
-    names = [f"embedding-{number}" for number in range(BASELINES)]
-    record["suite"]["baselines"] = [{**recipe, "name": name} for name in names]
+    names = ["base", *(f"embedding-{number}" for number in range(1, BASELINES))]
+    record["suite"]["baselines"] = [
+        {**recipe, "name": name} | ({"method": "none"} if name == "base" else {}) for name in names
+    ]
     works = [work for work in plan.works.values() if work.kind == "evaluation"]
     rows: list[dict[str, Any]] = []
     for direction in range(results // (5 * BASELINES)):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from statistics import mean
+from statistics import fmean
 from typing import Any
 
 from ksl_bench.leaderboard.ranking import Ranked
@@ -33,7 +33,7 @@ def bill(
         return None
     costs = [one["cost"] for one in done]
     total: Row = {name: _mean([cost[name] for cost in costs]) for name in _MEANS}
-    total["earlier_seconds"] = mean(cost.get("earlier_seconds", 0.0) for cost in costs)
+    total["earlier_seconds"] = fmean(cost.get("earlier_seconds", 0.0) for cost in costs)
     total["earlier"] = _steps([cost.get("earlier", []) for cost in costs])
     total |= {name: _mean([cost.get(name) for cost in costs]) for name in _RATES}
     total["search_device_hours"] = search["device_hours"] if search else 0.0
@@ -52,14 +52,14 @@ def _steps(earlier: Sequence[Sequence[Row]]) -> list[Row]:
     return [
         {
             "step": same[0]["step"],
-            **{name: mean(one[name] for one in same) for name in _STEP_MEANS},
+            **{name: fmean(one[name] for one in same) for name in _STEP_MEANS},
         }
         for same in zip(*earlier, strict=True)
     ]
 
 
 def _mean(values: Sequence[Any]) -> float | None:
-    return None if None in values else mean(values)
+    return None if None in values else fmean(values)
 
 
 def _peak(cost: Mapping[str, Any], kind: str) -> int | None:

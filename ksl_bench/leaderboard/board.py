@@ -106,16 +106,18 @@ def price_of(plan: Mapping[str, Any]) -> float | None:
 
 
 def read_conditions(store: Store, plan: Mapping[str, Any]) -> Iterator[Scored]:
-    """Read a plan's results, one condition after another: all resamples at once would fill the memory."""
+    """Read a plan's results, one condition after another: all at once would fill the memory."""
     recipes = {one["name"]: one for one in plan["suite"]["baselines"]}
     steps = sequence_places(plan)
-    placed: dict[str, dict[Place, list[Run]]] = {}
-    for row, run in zip(plan["rows"], read_runs(store, plan["rows"]), strict=True):
-        place = row["condition"], row["baseline"], row["scored_under"]
-        placed.setdefault(place[2], {}).setdefault(place, []).append(run)
-    for condition, here in placed.items():
-        runs = [run for some in here.values() for run in some]
+    planned: dict[str, list[Mapping[str, Any]]] = {}
+    for row in plan["rows"]:
+        planned.setdefault(row["scored_under"], []).append(row)
+    for condition, rows in planned.items():
+        runs = read_runs(store, rows)
         read_resamples(store, runs)
+        here: dict[Place, list[Run]] = {}
+        for row, run in zip(rows, runs, strict=True):
+            here.setdefault((row["condition"], row["baseline"], condition), []).append(run)
         yield _scored(
             store,
             condition,
@@ -125,8 +127,6 @@ def read_conditions(store: Store, plan: Mapping[str, Any]) -> Iterator[Scored]:
             task=task_of(plan, condition),
             price=price_of(plan),
         )
-        for run in runs:
-            run.resamples = run.group_resamples = {}
 
 
 def _scored(
@@ -140,23 +140,24 @@ def _scored(
     price: float | None,
 ) -> Scored:
     scored = Scored(condition, tuple(here), [], [], [], [])
+    ran = {place: recipe_at(recipes[place[1]], steps.get(place)) for place in here}
+    results: list[list[Mapping[str, Any]]] = []
     for place, runs in here.items():
-        recipe = recipe_at(recipes[place[1]], steps.get(place))
-        row = make_row(recipe, place, runs, task=task, price=price)
+        row = make_row(ran[place], place, runs, task=task, price=price)
         done = [run for run in runs if run.finished]
-        row["audits"] = read_audits(store, recipe, place, done)
+        row["audits"] = read_audits(store, ran[place], place, done)
         row["sequence"] = dict(steps[place]) if place in steps else None
-        systems = systems_of(done, fixed=is_fixed(recipe, runs)) if done else None
-        terms, groups = None, {}
-        if systems is not None and done[0].result is not None:
-            add_scores(row, done, systems)
-            terms = terms_of(row, recipe, done[0].result)
-            groups = group_systems_of(done, fixed=not systems[next(iter(systems))].seeds)
-            add_groups(row, done, groups)
+        fixed = is_fixed(ran[place], runs)
         scored.rows.append(row)
-        scored.systems.append(systems)
-        scored.terms.append(terms)
-        scored.groups.append(groups)
+        scored.systems.append(systems_of(done, fixed=fixed) if done else None)
+        scored.groups.append(group_systems_of(done, fixed=fixed) if done else {})
+        results.append([run.result for run in done if run.result is not None])
+    add_scores(scored.rows, results, scored.systems)
+    add_groups(scored.rows, results, scored.groups)
+    scored.terms.extend(
+        terms_of(row, recipe, own[0]) if own else None
+        for row, recipe, own in zip(scored.rows, ran.values(), results, strict=True)
+    )
     return scored
 
 

@@ -115,7 +115,7 @@ def systems_of(runs: Sequence[Run], *, fixed: bool) -> dict[tuple[str, str], Sys
         (rule, metric): System(
             () if fixed else tuple(run.seed for run in runs),
             np.array([one["scores"][rule][metric]["value"] for one in results]),
-            np.stack([run.resamples[f"{rule}/{metric}"] for run in runs], axis=1),
+            np.stack([run.resamples[f"{rule}/{metric}"] for run in runs]).T,
             draw,
         )
         for rule, metrics in results[0]["scores"].items()
@@ -132,9 +132,7 @@ def group_systems_of(runs: Sequence[Run], *, fixed: bool) -> dict[Group, System]
         (axis, group, rule, metric): System(
             seeds,
             np.array([one["by_group"][axis][group][rule][metric]["value"] for one in results]),
-            np.stack(
-                [run.group_resamples[f"{axis}/{group}/{rule}/{metric}"] for run in runs], axis=1
-            ),
+            np.stack([run.group_resamples[f"{axis}/{group}/{rule}/{metric}"] for run in runs]).T,
             draw,
         )
         for axis, groups in (results[0].get("by_group") or {}).items()

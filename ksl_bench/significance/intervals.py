@@ -85,8 +85,9 @@ def mean_intervals(systems: Sequence[System], *, alpha: float = ALPHA) -> list[I
     for places in _alike([(*one.resampled_BR.shape, one.draw.groups) for one in systems]):
         some = [systems[place] for place in places]
         scores_XR = np.stack([one.scores_R for one in some])
-        resampled_XBR = np.stack([one.resampled_BR for one in some])
-        variances = split(scores_XR, resampled_XBR, some[0].draw.groups)
+        # In memory the resamples of a seed lie side by side, as most sums run over them.
+        resampled_XRB = np.stack([one.resampled_BR.T for one in some])
+        variances = split(scores_XR, resampled_XRB.swapaxes(-1, -2), some[0].draw.groups)
         found.update(zip(places, _intervals(scores_XR.mean(axis=1), variances, alpha), strict=True))
     return [found[place] for place in range(len(systems))]
 
@@ -191,7 +192,9 @@ def _scores(system: System, seeds: tuple[int, ...]) -> Floats:
 
 def _resampled(system: System, seeds: tuple[int, ...]) -> Floats:
     if system.fixed:
-        return np.repeat(system.resampled_BR, len(seeds), axis=1)
+        return np.broadcast_to(system.resampled_BR, (len(system.resampled_BR), len(seeds)))
+    if seeds == system.seeds:
+        return system.resampled_BR
     return system.resampled_BR[:, [system.seeds.index(seed) for seed in seeds]]
 
 
@@ -200,17 +203,18 @@ def _paired(
 ) -> tuple[Floats, Variances]:
     both = [(*pair, common) for pair, common in zip(pairs, seeds, strict=True)]
     gaps_XR = np.stack([_scores(one, common) - _scores(two, common) for one, two, common in both])
-    gaps_XBR = np.stack(
-        [_resampled(one, common) - _resampled(two, common) for one, two, common in both]
-    )
-    gaps_XR, groups = _snapped(gaps_XR), pairs[0][0].draw.groups
-    return gaps_XR.mean(axis=1), split(gaps_XR, _snapped(gaps_XBR), groups)
+    draw = pairs[0][0].draw
+    gaps_XRB = np.empty((*gaps_XR.shape, draw.resamples))
+    for gap_RB, (one, two, common) in zip(gaps_XRB, both, strict=True):
+        np.subtract(_resampled(one, common).T, _resampled(two, common).T, out=gap_RB)
+    gaps_XR, gaps_XBR = _snapped(gaps_XR), _snapped(gaps_XRB).swapaxes(-1, -2)
+    return gaps_XR.mean(axis=1), split(gaps_XR, gaps_XBR, draw.groups)
 
 
 def _unpaired(first: System, second: System) -> tuple[Floats, Variances]:
     """Add the seeds' variances of both; the sentences stay paired. One seed alone tells of no variance."""
     groups = first.draw.groups
-    value_X = _snapped(first.scores_R.mean() - second.scores_R.mean())[None]
+    value_X = _snapped(np.array([first.scores_R.mean() - second.scores_R.mean()]))
     gap_XB1 = (first.resampled_BR.mean(axis=1) - second.resampled_BR.mean(axis=1))[None, :, None]
     sentences = split(np.zeros((1, 1)), _snapped(gap_XB1), groups)
     each = [split(one.scores_R[None], one.resampled_BR[None], groups) for one in (first, second)]
@@ -222,4 +226,6 @@ def _unpaired(first: System, second: System) -> tuple[Floats, Variances]:
 
 
 def _snapped(gaps: Floats) -> Floats:
-    return np.where(np.abs(gaps) < ROUNDING, 0.0, gaps)
+    """Set what is only rounding to 0, in place."""
+    gaps[np.abs(gaps) < ROUNDING] = 0.0
+    return gaps

@@ -43,7 +43,7 @@ from ksl_bench.store.records import (
     is_record,
     parse_object,
     render_object,
-    sealed,
+    render_record,
 )
 
 
@@ -119,7 +119,7 @@ class Store:
                 f"{self._files.location(path)}: schema {schema} is of a newer version, "
                 f"this one reads {SCHEMA}"
             )
-        if record is not None and is_record(record, kind, key):
+        if record is not None and is_record(record, content, kind, key):
             return record
         self._files.set_aside(path, f"not the record of {kind} {key}")
         return None
@@ -164,7 +164,7 @@ class Store:
             "reason": record.get("reason"),
         }
         whole = {**head, **record, **head, "files": digests}
-        self._files.write(path, render_object(sealed(whole)))
+        self._files.write(path, render_record(whole))
 
     def fail(self, kind: str, key: str, status: str, reason: str | None) -> None:
         """Write the record of an artifact that could not be made.

@@ -7,6 +7,7 @@ then renamed, in an object store one put. Paths are relative to the root, with "
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import io
 import logging
 import os
@@ -100,6 +101,9 @@ class Files:
         """Return a file's content, None if it is not there."""
         with self._reported(path):
             try:
+                if self.local:  # a leaderboard reads thousands of small ones
+                    with open(self._at(path), "rb") as file:
+                        return file.read()
                 return cast(bytes, self._fs.cat_file(self._at(path)))
             except FileNotFoundError:
                 return None
@@ -230,7 +234,7 @@ def _opened(content: bytes | Path) -> BinaryIO:
 
 def digest_of(content: bytes) -> Digest:
     """Return the digest of a file's content."""
-    return copy_and_digest(io.BytesIO(content))
+    return {"sha256": hashlib.sha256(content).hexdigest(), "bytes": len(content)}
 
 
 def _reason(error: BaseException) -> str:

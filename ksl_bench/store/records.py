@@ -5,13 +5,17 @@ from __future__ import annotations
 import hashlib
 import json
 import math
+import re
 from collections.abc import Mapping
 from typing import Any
 
-SCHEMA = 2
-"""Of records and manifests; raised when an older reader would misread them. Since 2, records are sealed."""
+SCHEMA = 3
+"""Of records and manifests; raised when an older reader would misread them. Since 2, records are sealed;
+since 3, by their text."""
 
-READ = (1, SCHEMA)
+READ = (1, 2, SCHEMA)
+
+_SEAL = re.compile(rb'\{\n  "digest": "([0-9a-f]{64})",\n')
 
 STATUSES = ("finished", "failed", "out_of_memory", "diverged", "skipped")
 """How the making of an artifact can end."""
@@ -47,23 +51,25 @@ def render_object(content: Mapping[str, Any]) -> bytes:
     return (json.dumps(_finite(content), indent=2, allow_nan=False) + "\n").encode()
 
 
-def sealed(record: Mapping[str, Any]) -> dict[str, Any]:
-    """Return a record with the digest of all that it says, so that a flipped bit is noticed."""
-    content = _finite({name: part for name, part in record.items() if name != "digest"})
-    whole: dict[str, Any] = json.loads(json.dumps(content))  # as it will be read
-    return {**whole, "digest": _digest(whole)}
-
-
-def is_unbroken(record: Mapping[str, Any]) -> bool:
-    """Return whether a record says what it said when it was sealed; those of schema 1 have no seal."""
-    if record["schema"] == 1:
-        return "digest" not in record
+def render_record(record: Mapping[str, Any]) -> bytes:
+    """Return a record as a file that begins with the digest of what follows: a flipped bit is noticed."""
     said = {name: part for name, part in record.items() if name != "digest"}
-    return bool(record.get("digest") == _digest(said))
+    text = render_object(said).removeprefix(b"{\n")
+    return b'{\n  "digest": "%s",\n' % hashlib.sha256(text).hexdigest().encode() + text
 
 
-def _digest(content: Mapping[str, Any]) -> str:
-    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
+def is_unbroken(record: Mapping[str, Any], content: bytes) -> bool:
+    """Return whether a record, and the file that it was read from, say what they said when it was sealed."""
+    if record["schema"] == 1:  # without a seal
+        return "digest" not in record
+    if record["schema"] == 2:  # sealed by what it says, in whatever form
+        said = {name: part for name, part in record.items() if name != "digest"}
+        text = json.dumps(said, sort_keys=True).encode()
+        return bool(record.get("digest") == hashlib.sha256(text).hexdigest())
+    seal = _SEAL.match(content)
+    return (
+        seal is not None and hashlib.sha256(content[seal.end() :]).hexdigest().encode() == seal[1]
+    )
 
 
 def _finite(value: Any) -> Any:
@@ -85,14 +91,14 @@ def parse_object(content: bytes) -> dict[str, Any] | None:
     return parsed if isinstance(parsed, dict) else None
 
 
-def is_record(record: Mapping[str, Any], kind: str, key: str) -> bool:
-    """Return whether this is a whole record of an artifact."""
+def is_record(record: Mapping[str, Any], content: bytes, kind: str, key: str) -> bool:
+    """Return whether this, as it was read from a file's content, is a whole record of an artifact."""
     return (
         record.get("schema") in READ
         and (record.get("kind"), record.get("key")) == (kind, key)
         and record.get("status") in STATUSES
         and is_digests(record.get("files"))
-        and is_unbroken(record)
+        and is_unbroken(record, content)
     )
 
 

@@ -61,7 +61,7 @@ def test_a_finished_artifact_is_found_with_digests_from_elsewhere(store):
     assert {
         name: record[name] for name in ("schema", "kind", "key", "status", "reason", "seed")
     } == {
-        "schema": 2,
+        "schema": 3,
         "kind": "state",
         "key": KEY,
         "status": "finished",
@@ -120,7 +120,7 @@ def test_files_without_a_record_are_absent(store):
 
 def test_a_crash_while_an_artifact_is_made_again_leaves_it_absent(local, monkeypatch):
     local.finish("state", KEY, {}, {"state.safetensors": b"old"})
-    monkeypatch.setattr("ksl_bench.store.artifacts.render_object", lambda content: 1 / 0)
+    monkeypatch.setattr("ksl_bench.store.artifacts.render_record", lambda content: 1 / 0)
     with pytest.raises(ZeroDivisionError):
         local.finish("state", KEY, {}, {"state.safetensors": b"new"})
     assert local.record("state", KEY) is None
@@ -150,7 +150,7 @@ def test_numbers_that_are_not_finite_become_null(store):
 def test_a_record_cannot_claim_another_identity(store):
     store.finish("state", KEY, {"key": OTHER, "kind": "ticket", "schema": 9, "files": {"x": 1}})
     record = store.record("state", KEY)
-    assert (record["key"], record["kind"], record["schema"]) == (KEY, "state", 2)
+    assert (record["key"], record["kind"], record["schema"]) == (KEY, "state", 3)
     assert record["files"] == {}
 
 
@@ -188,7 +188,7 @@ def test_a_broken_record_is_set_aside_with_a_warning(store, content, caplog):
 
 
 def test_a_record_of_a_newer_version_is_left_alone(store):
-    overwrite(store, f"states/{KEY}/state.json", b'{"schema": 3}')
+    overwrite(store, f"states/{KEY}/state.json", b'{"schema": 4}')
     with pytest.raises(StorageError, match="newer version"):
         store.record("state", KEY)
     assert names(store) == [f"states/{KEY}/state.json"]
