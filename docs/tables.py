@@ -131,6 +131,22 @@ def gains(rows: list[Row], rule: str) -> Iterator[str]:
     )
 
 
+def rates(rows: list[Row]) -> Iterator[str]:
+    """Yield the scores of every learning rate that a sweep tried, by method; what won by raw score in bold."""
+    tried: dict[str, dict[float, Row]] = {}
+    for row in rows:
+        method, _, rate = row["baseline"].partition(".learning_rate-")
+        tried.setdefault(method, {})[float(rate)] = row["scores"]
+    lines = []
+    for method, by_rate in tried.items():
+        best = max(by_rate, key=lambda rate: by_rate[rate]["raw"]["bleu"]["value"])
+        for place, (rate, scores) in enumerate(sorted(by_rate.items())):
+            numbers = (f"{scores[rule]['bleu']['value']:.1f}" for rule in ("raw", "first_line"))
+            named = f"**{rate:g}**" if rate == best else f"{rate:g}"
+            lines.append(["" if place else method, named, *numbers])
+    yield from _table(["method", "rate", "raw", "first line"], lines)
+
+
 def groups(rows: list[Row], rule: str, metric: str, *axes: str) -> Iterator[str]:
     """Yield a metric over all examples and over every group of some axes, by row."""
     places = [
@@ -223,6 +239,7 @@ KINDS: dict[str, Callable[..., Iterator[str]]] = {
     "heat": heat,
     "gains": gains,
     "groups": groups,
+    "rates": rates,
     "steps": steps,
     "kept": kept,
     "verdicts": verdicts,

@@ -53,13 +53,18 @@ class ModelReference:
 
 
 def find_named(name: str, *, option: str, revision: str | None = None) -> ModelReference:
-    """Find the base model that an option of a command names.
+    """Find the base model that an option of a command names; see `find_asked`."""
+    return find_asked(ModelSpec(name_or_path=name, revision=revision), option=option)
+
+
+def find_asked(spec: ModelSpec, *, option: str, weights: bool = True) -> ModelReference:
+    """Find a model that another field than `model` asks for.
 
     Raises:
-        ModelError: As `find_model` does, in the option's name.
+        ModelError: As `find_model` does, in the field's name.
     """
     try:
-        return find_model(ModelSpec(name_or_path=name, revision=revision))
+        return find_model(spec, weights=weights)
     except ModelError as error:
         problems = [one.replace("model.name_or_path", option) for one in error.problems]
         raise ModelError(problems) from None

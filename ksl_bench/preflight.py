@@ -14,15 +14,19 @@ from ksl_bench.methods import METHODS, build_method
 from ksl_bench.methods.base import WeightsNeededError, attach_shapes
 from ksl_bench.methods.four_bits import missing_for_four_bits
 from ksl_bench.methods.scope import TOKEN_SCOPES, find_scope, linear_layers
-from ksl_bench.models import find_named, load_tokenizer, skeleton, tokenizer_digest
+from ksl_bench.models import find_asked, load_tokenizer, skeleton, tokenizer_digest
 from ksl_bench.plan import Plan
 
 BY_PEFT = ("lora", "prefix", "peft")
 """Methods whose fields PEFT judges, and some only when they meet a model."""
 
 
-def check_model(plan: Plan) -> None:
+def check_model(plan: Plan, choices: Iterable[Baseline] = ()) -> None:
     """Check what needs the model's configuration and tokenizer: scopes, sizes of tickets, room for tokens.
+
+    Args:
+        plan: Of a suite, or of that of a sweep.
+        choices: What a sweep may make of the suite's baselines.
 
     Raises:
         KslBenchError: With every problem, each with its path in the suite.
@@ -31,16 +35,17 @@ def check_model(plan: Plan) -> None:
     tokenizer = load_tokenizer(plan.setting.model)
     room = getattr(model.config, "max_position_embeddings", None)
     problems: list[str] = []
-    for one in plan.suite.baselines:
+    baselines = (*plan.suite.baselines, *choices)
+    for one in baselines:
         steps = [one.at_step(step) for step in range(max(1, len(one.by_step)))]
         texts = [text for step in steps for text in _check_length(step, room)]
         texts += [text for step in steps for text in _check_scopes(step, model)]
         texts += [text for step in steps for text in _check_tokens(step, plan, tokenizer)]
         problems += [f"baselines.{one.name}.{text}" for text in dict.fromkeys(texts)]
         problems += [f"baselines.{one.name}.{text}" for text in _check_performer(one, tokenizer)]
-    problems += adapter_problems(plan.suite.baselines, lambda: skeleton(plan.setting.model))
+    problems += adapter_problems(baselines, lambda: skeleton(plan.setting.model))
     if problems:
-        raise KslBenchError(problems)
+        raise KslBenchError(list(dict.fromkeys(problems)))
 
 
 def adapter_problems(
@@ -116,11 +121,7 @@ def _check_performer(baseline: Baseline, tokenizer: PreTrainedTokenizerBase) -> 
         return []
     where = "statistic.performer.model"
     try:
-        reference = find_named(
-            performer.model.name_or_path,
-            option=f"{where}.name_or_path",
-            revision=performer.model.revision,
-        )
+        reference = find_asked(performer.model, option=f"{where}.name_or_path")
         digest = tokenizer_digest(load_tokenizer(reference))
     except KslBenchError as error:
         return list(error.problems)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 from rich.console import Console
@@ -86,8 +86,10 @@ def run_suite(
     return execution.tally.complete and not lost
 
 
-def checked_plan(suite: Suite, store: Store, address: str | None) -> Plan:
-    """Check all that can be wrong before anything starts, and plan a suite.
+def checked_plan(
+    suite: Suite, store: Store, address: str | None, choices: Iterable[Baseline] = ()
+) -> Plan:
+    """Check all that can be wrong before anything starts, and plan a suite; `choices` as of `check_model`.
 
     Raises:
         KslBenchError: If the input is wrong.
@@ -97,7 +99,7 @@ def checked_plan(suite: Suite, store: Store, address: str | None) -> Plan:
     store.check_writable()
     check_devices(suite, here=address is None)
     plan = make_plan(suite, find_model(suite.model))
-    check_model(plan)
+    check_model(plan, choices)
     if address is None:
         cluster.check_this_machine(suite.resources)
     return plan

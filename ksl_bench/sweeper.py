@@ -50,7 +50,7 @@ def run_sweep(
     Raises:
         KslBenchError: If the input is wrong; then nothing was started.
     """
-    base = checked_plan(space.suite, store, address)
+    base = checked_plan(space.suite, store, address, space.tried)
     trials = Trials(space, base.setting.model, store, retry=retry)
 
     tracking = TrackingThread(store, space.suite, console, lambda: _write_down(trials, store))

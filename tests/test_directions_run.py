@@ -37,10 +37,11 @@ def test_twenty_directions_reach_the_board_and_the_report(tmp_path):
     assert base["sentences"] == 40
     sizes = {name: len(one["directions"]) for name, one in lora["directions"]["buckets"].items()}
     assert sizes == {
-        "supervised": 6,
-        "zero_shot_pair": 6,
-        "zero_shot_source": 4,
-        "zero_shot_target": 4,
+        "supervised": 4,
+        "zero_shot_pair": 2,
+        "zero_shot_source": 6,
+        "zero_shot_target": 6,
+        "zero_shot_both": 2,
         "english_centric": 8,
         "not_english_centric": 12,
     }

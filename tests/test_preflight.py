@@ -1,11 +1,13 @@
 """What a suite asks of a model that it does not have."""
 
 import pytest
+import yaml
 
 from ksl_bench.errors import KslBenchError
 from ksl_bench.models import find_model, skeleton
 from ksl_bench.plan import make_plan
 from ksl_bench.preflight import adapter_problems, check_model
+from ksl_bench.space import load_space
 from ksl_bench.suite import load_suite
 
 
@@ -112,6 +114,23 @@ def test_one_line_names_field_value_and_what_is_allowed(assignments, said):
     assert not any("\n" in one for one in found)
 
 
+def test_a_value_of_a_sweep_that_the_model_has_no_room_for_is_refused(tmp_path):
+    content = {
+        "name": "sizes",
+        "suite": "quickstart",
+        "set": ["task.train_size=20", "baselines=[base, frequency_k18]"],
+        "baselines": {"frequency_k18": {"ticket.k": {"grid": [4, 99999]}}},
+    }
+    (tmp_path / "sizes.yaml").write_text(yaml.safe_dump(content))
+    space = load_space(str(tmp_path / "sizes.yaml"), [])
+    plan = make_plan(space.suite, find_model(space.suite.model))
+    check_model(plan)
+    with pytest.raises(KslBenchError) as caught:
+        check_model(plan, space.tried)
+    (found,) = caught.value.problems
+    assert found.startswith("baselines.frequency_k18.k-99999.ticket.k: must be <= 1500")
+
+
 def test_a_performer_with_another_tokenizer_is_refused():
     (found,) = problems_of(*performed_by("tiny-base-five"), suite="detection")
     assert found == (
@@ -121,8 +140,11 @@ def test_a_performer_with_another_tokenizer_is_refused():
 
 
 def test_a_performer_that_is_not_there_is_named():
-    with pytest.raises(KslBenchError, match=r"name_or_path: '\./nowhere' is no model folder"):
+    with pytest.raises(KslBenchError) as caught:
         planned(*performed_by("./nowhere"), suite="detection")
+    (found,) = caught.value.problems
+    where = "baselines.binoculars.statistic.performer.model.name_or_path"
+    assert found.startswith(f"{where}: './nowhere' is no model folder")
 
 
 def test_a_performer_with_the_same_tokenizer_is_taken():

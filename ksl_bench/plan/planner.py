@@ -7,7 +7,7 @@ from typing import Any
 
 from ksl_bench.config import Baseline, ModelSpec, Suite, step_name, step_names
 from ksl_bench.methods import METHODS
-from ksl_bench.models import ModelReference, find_model
+from ksl_bench.models import ModelReference, find_asked
 from ksl_bench.plan.artifacts import Artifacts
 from ksl_bench.plan.rows import Plan, Row
 from ksl_bench.plan.text import Texts, read_texts
@@ -103,7 +103,8 @@ class Planner:
             return Detector()
         if spec.model is not None:
             if spec.model not in self._models:
-                self._models[spec.model] = find_model(spec.model, weights=False)
+                where = f"baselines.{baseline.name}.statistic.performer.model.name_or_path"
+                self._models[spec.model] = find_asked(spec.model, option=where, weights=False)
             return Detector(performer=self._models[spec.model])
         assert spec.baseline is not None
         other = self.suite.baseline(spec.baseline).at_step(0)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 import itertools
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -37,7 +37,8 @@ class Space:
         self._changes = parse_set([*changes, "evaluate.split=dev"])
         self._changes = self._below_choices(self._changes)
         self.suite = self._build([])
-        self._check()
+        self.tried: tuple[Baseline, ...] = self._check()
+        """A baseline for every listed value and for both bounds of every range: a model must have room for it."""
 
     @property
     def is_adaptive(self) -> bool:
@@ -61,7 +62,7 @@ class Space:
         alone = {"name": self.spec.name, "seeds": self.spec.seeds, "sequence": ()}
         return suite.model_copy(update=alone)
 
-    def _check(self) -> None:
+    def _check(self) -> tuple[Baseline, ...]:
         known = [one.name for one in self.suite.baselines]
         problems = [
             f"baselines.{name}: {unknown('baseline of the suite', name, known)}"
@@ -77,18 +78,20 @@ class Space:
             problems += self._check_grid()
         if problems:
             raise ConfigError(problems)
+        tried: list[Baseline] = []
         for name in self.spec.baselines:
             if self.spec.scheduler.first_steps is not None:
                 self.full_steps(name)
-            self._try_values(name)
+            tried += self._try_values(name)
+        return tuple(tried)
 
-    def _try_values(self, name: str) -> None:
+    def _try_values(self, name: str) -> Iterator[Baseline]:
         """Let the suite judge every listed value and both bounds, so that no trial meets a wrong one."""
         domains = self.spec.baselines[name]
         usual = {path: _ends(one)[0] for path, one in domains.items()}
         for path, domain in domains.items():
             for value in _ends(domain):
-                self.trial(name, {**usual, path: value})
+                yield self.trial(name, {**usual, path: value}).baselines[-1]
 
     def _check_grid(self) -> list[str]:
         problems = [

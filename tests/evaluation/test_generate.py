@@ -3,6 +3,8 @@ import torch
 from ksl_bench.config import DecodingSpec, ModelSpec
 from ksl_bench.evaluation.generate import batches_by_length, generate
 from ksl_bench.models import find_model, load_model, load_tokenizer
+from ksl_bench.suite import load_suite
+from ksl_bench.tasks import build_task
 from ksl_bench.training.loop import Worker
 
 PROMPTS = [
@@ -33,6 +35,23 @@ def test_a_batch_gives_the_text_that_transformers_gives_prompt_by_prompt():
         assert output.text == tokenizer.decode(alone, skip_special_tokens=True)
         assert output.ended is (tokenizer.eos_token_id in alone.tolist())
         assert output.tokens == 16 or output.ended
+
+
+def test_many_directions_share_their_batches():
+    suite = load_suite("directions", ["task.devtest_size=10"])
+    task, reference = build_task(suite.task), find_model(suite.model)
+    items, batches = task.read("devtest").items, []
+    generate(
+        load_model(reference, precision="fp32"),
+        load_tokenizer(reference),
+        [task.template.render(one.fields) for one in items],
+        decoding=DecodingSpec(max_new_tokens=1, batch_size=50),
+        worker=Worker(),
+        before_batch=lambda indices, length: batches.append(indices),
+    )
+    assert [len(batch) for batch in batches] == [50] * 4
+    for batch in batches:
+        assert len({items[index].groups["direction"] for index in batch}) > 10
 
 
 def test_beam_search_is_passed_on():
