@@ -132,7 +132,7 @@ def gains(rows: list[Row], rule: str) -> Iterator[str]:
 
 
 def rates(rows: list[Row]) -> Iterator[str]:
-    """Yield the scores of every learning rate that a sweep tried, by method; what won by raw score in bold."""
+    """Yield the scores of every learning rate that a sweep tried; the best raw one of a method in bold."""
     tried: dict[str, dict[float, Row]] = {}
     for row in rows:
         method, _, rate = row["baseline"].partition(".learning_rate-")

@@ -38,7 +38,7 @@ class Space:
         self._changes = self._below_choices(self._changes)
         self.suite = self._build([])
         self.tried: tuple[Baseline, ...] = self._check()
-        """A baseline for every listed value and for both bounds of every range: a model must have room for it."""
+        """Every listed value and both bounds of every range, as baselines: what a model is checked for."""
 
     @property
     def is_adaptive(self) -> bool:
