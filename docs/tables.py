@@ -136,7 +136,8 @@ def rates(rows: list[Row]) -> Iterator[str]:
     tried: dict[str, dict[float, Row]] = {}
     for row in rows:
         method, _, rate = row["baseline"].partition(".learning_rate-")
-        tried.setdefault(method, {})[float(rate)] = row["scores"]
+        if rate:  # the others are what tickets were found in
+            tried.setdefault(method, {})[float(rate)] = row["scores"]
     lines = []
     for method, by_rate in tried.items():
         best = max(by_rate, key=lambda rate: by_rate[rate]["raw"]["bleu"]["value"])
