@@ -5,8 +5,8 @@ Shapes: X systems or pairs at once, R seeds, B resamples.
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Hashable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 import numpy as np
@@ -14,10 +14,12 @@ import numpy as np
 from ksl_bench.significance.resampling import Floats, System
 from ksl_bench.significance.variances import (
     Variances,
+    centred,
     guarded_p_value,
     half_width,
     p_value,
     split,
+    split_centred,
 )
 
 SpeaksOf = Literal["sentences", "seeds and sentences"]
@@ -85,9 +87,8 @@ def mean_intervals(systems: Sequence[System], *, alpha: float = ALPHA) -> list[I
     for places in _alike([(*one.resampled_BR.shape, one.draw.groups) for one in systems]):
         some = [systems[place] for place in places]
         scores_XR = np.stack([one.scores_R for one in some])
-        # In memory the resamples of a seed lie side by side, as most sums run over them.
-        resampled_XRB = np.stack([one.resampled_BR.T for one in some])
-        variances = split(scores_XR, resampled_XRB.swapaxes(-1, -2), some[0].draw.groups)
+        centred_XRB = np.stack([centred(one.resampled_BR.T) for one in some])
+        variances = split_centred(scores_XR, centred_XRB, some[0].draw.groups)
         found.update(zip(places, _intervals(scores_XR.mean(axis=1), variances, alpha), strict=True))
     return [found[place] for place in range(len(systems))]
 
@@ -116,6 +117,8 @@ def differences(
     _check(alpha)
     if any(first.draw != second.draw for first, second in pairs):
         raise ValueError("only systems scored on the same draw can be compared")
+    # Once for each system, and not for each of its pairs.
+    centred_RB = {id(one): centred(one.resampled_BR.T) for pair in pairs for one in pair}
     seeds = [_common_seeds(first, second) for first, second in pairs]
     # Pairs without common seeds are few; each is one of its kind.
     shapes = [
@@ -128,7 +131,7 @@ def differences(
         if isinstance(shapes[places[0]], int):
             values_X, variances = _unpaired(*some[0])
         else:
-            values_X, variances = _paired(some, [seeds[place] for place in places])
+            values_X, variances = _paired(some, [seeds[place] for place in places], centred_RB)
         intervals = _intervals(values_X, variances, alpha)
         p_X, guarded_X = p_value(values_X, variances), guarded_p_value(values_X, variances)
         for place, interval, p, guarded in zip(places, intervals, p_X, guarded_X, strict=True):
@@ -190,25 +193,28 @@ def _scores(system: System, seeds: tuple[int, ...]) -> Floats:
     return system.scores_R[[system.seeds.index(seed) for seed in seeds]]
 
 
-def _resampled(system: System, seeds: tuple[int, ...]) -> Floats:
+def _of_seeds(system: System, seeds: tuple[int, ...], centred_RB: Floats) -> Floats:
     if system.fixed:
-        return np.broadcast_to(system.resampled_BR, (len(system.resampled_BR), len(seeds)))
+        return np.broadcast_to(centred_RB, (len(seeds), centred_RB.shape[1]))
     if seeds == system.seeds:
-        return system.resampled_BR
-    return system.resampled_BR[:, [system.seeds.index(seed) for seed in seeds]]
+        return centred_RB
+    return centred_RB[[system.seeds.index(seed) for seed in seeds]]
 
 
 def _paired(
-    pairs: Sequence[tuple[System, System]], seeds: Sequence[tuple[int, ...]]
+    pairs: Sequence[tuple[System, System]],
+    seeds: Sequence[tuple[int, ...]],
+    centred_RB: Mapping[int, Floats],
 ) -> tuple[Floats, Variances]:
     both = [(*pair, common) for pair, common in zip(pairs, seeds, strict=True)]
     gaps_XR = np.stack([_scores(one, common) - _scores(two, common) for one, two, common in both])
     draw = pairs[0][0].draw
     gaps_XRB = np.empty((*gaps_XR.shape, draw.resamples))
     for gap_RB, (one, two, common) in zip(gaps_XRB, both, strict=True):
-        np.subtract(_resampled(one, common).T, _resampled(two, common).T, out=gap_RB)
-    gaps_XR, gaps_XBR = _snapped(gaps_XR), _snapped(gaps_XRB).swapaxes(-1, -2)
-    return gaps_XR.mean(axis=1), split(gaps_XR, gaps_XBR, draw.groups)
+        first_RB = _of_seeds(one, common, centred_RB[id(one)])
+        np.subtract(first_RB, _of_seeds(two, common, centred_RB[id(two)]), out=gap_RB)
+    gaps_XR = _snapped(gaps_XR)
+    return gaps_XR.mean(axis=1), _beyond_rounding(split_centred(gaps_XR, gaps_XRB, draw.groups))
 
 
 def _unpaired(first: System, second: System) -> tuple[Floats, Variances]:
@@ -216,7 +222,7 @@ def _unpaired(first: System, second: System) -> tuple[Floats, Variances]:
     groups = first.draw.groups
     value_X = _snapped(np.array([first.scores_R.mean() - second.scores_R.mean()]))
     gap_XB1 = (first.resampled_BR.mean(axis=1) - second.resampled_BR.mean(axis=1))[None, :, None]
-    sentences = split(np.zeros((1, 1)), _snapped(gap_XB1), groups)
+    sentences = _beyond_rounding(split(np.zeros((1, 1)), gap_XB1, groups))
     each = [split(one.scores_R[None], one.resampled_BR[None], groups) for one in (first, second)]
     if not all(one.seeds for one in each):
         return value_X, sentences
@@ -226,6 +232,13 @@ def _unpaired(first: System, second: System) -> tuple[Floats, Variances]:
 
 
 def _snapped(gaps: Floats) -> Floats:
-    """Set what is only rounding to 0, in place."""
-    gaps[np.abs(gaps) < ROUNDING] = 0.0
-    return gaps
+    return np.where(np.abs(gaps) < ROUNDING, 0.0, gaps)
+
+
+def _beyond_rounding(variances: Variances) -> Variances:
+    """Return variances of differences, those of nothing but rounding as 0."""
+    sentences, interaction = (
+        np.where(one < ROUNDING**2, 0.0, one)
+        for one in (variances.sentences, variances.interaction)
+    )
+    return replace(variances, sentences=sentences, interaction=interaction)

@@ -97,13 +97,25 @@ def split(scores_R: Floats, resampled_BR: Floats, groups: int) -> Variances:
     Returns:
         Arrays of the leading axes; without any, of no axes. With one seed there is no seed part.
     """
-    seeds = scores_R.shape[-1]
+    resampled_RB = np.swapaxes(resampled_BR, -1, -2)
+    return split_centred(scores_R, centred(resampled_RB), groups)
+
+
+def centred(resampled_RB: Floats) -> Floats:
+    """Return by how much each resample differs from the mean over all, seed by seed, (..., R, B)."""
+    return np.asarray(resampled_RB - resampled_RB.mean(axis=-1, keepdims=True))
+
+
+def split_centred(scores_R: Floats, centred_RB: Floats, groups: int) -> Variances:
+    """Return what `split` does, of resamples that are `centred`, (..., R, B): as are differences of such."""
+    seeds, resamples = centred_RB.shape[-2:]
     # A bootstrap variance is that of the groups at hand, n of them, not of n - 1.
-    unbiased = groups / (groups - 1)
-    sentences = np.asarray(unbiased * resampled_BR.mean(axis=-1).var(axis=-1, ddof=1))
+    scale = groups / (groups - 1) / (resamples - 1)
+    mean_B = centred_RB.mean(axis=-2)
+    sentences = np.asarray(scale * np.einsum("...b,...b->...", mean_B, mean_B))
     if seeds == 1:
         return Variances((), sentences, groups - 1, np.zeros_like(sentences))
-    by_seed = unbiased * resampled_BR.var(axis=-2, ddof=1).mean(axis=-1)
+    by_seed = scale / seeds * np.einsum("...rb,...rb->...", centred_RB, centred_RB)
     # By seed: sentences / N + interaction / N. Of the mean: sentences / N + interaction / (R N).
     interaction = np.maximum((by_seed - sentences) / (seeds - 1), 0.0)
     spread = np.asarray(scores_R.var(axis=-1, ddof=1) / seeds)
