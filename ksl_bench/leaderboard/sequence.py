@@ -10,7 +10,7 @@ that their intervals are those of any other number here.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -71,6 +71,15 @@ def recipe_at(recipe: Mapping[str, Any], where: Mapping[str, Any] | None) -> Map
         return recipe
     own = by_step[0 if where is None else where["step"] - 1]
     return {**recipe, **own, "by_step": []}
+
+
+def recipes_of(plan: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:
+    """Yield the baseline of every row of a plan, as it runs there; see `recipe_at`."""
+    recipes = {one["name"]: one for one in plan["suite"]["baselines"]}
+    places = sequence_places(plan)
+    for row in plan["rows"]:
+        place = row["condition"], row["baseline"], row["scored_under"]
+        yield recipe_at(recipes[row["baseline"]], places.get(place))
 
 
 def kept_systems(row: Row, systems: Systems | None) -> Systems | None:

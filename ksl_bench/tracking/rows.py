@@ -17,7 +17,7 @@ from ksl_bench.store import Store, key_of
 from ksl_bench.tracking.client import Point
 from ksl_bench.tracking.samples import SAMPLES_FILE, SHOWN_AS_TABLE, sample_table
 
-LAYOUT = 3
+LAYOUT = 4
 """Raised when runs show something else of the same records: then each is written anew, once."""
 EVALUATION_TAG = "ksl_bench.evaluation"
 IDENTITY = ("suite", "baseline", "seed", "condition", "scored_under", EVALUATION_TAG)
@@ -48,12 +48,17 @@ class Row:
     """One row of a suite's plan, with its result as far as there is one."""
 
     def __init__(
-        self, store: Store, suite: str, plan: Mapping[str, Any], row: Mapping[str, Any], run: Run
+        self,
+        store: Store,
+        suite: str,
+        plan: Mapping[str, Any],
+        row: Mapping[str, Any],
+        run: Run,
+        recipe: Mapping[str, Any],
     ) -> None:
-        """Take a row of a plan, and what the store knows of it."""
+        """Take a row of a plan, what the store knows of it, and its baseline as it runs there."""
         self._store, self._suite, self._plan, self._row = store, suite, plan, row
-        recipes = {one["name"]: one for one in plan["suite"]["baselines"]}
-        self._recipe: Mapping[str, Any] = recipes[row["baseline"]]
+        self._recipe = recipe
         self.result = run.result if run.finished else None
         self.reason = run.reason or ""
         self.status = run.status

@@ -8,6 +8,7 @@ from typing import Any
 
 from ksl_bench.errors import TrackingError
 from ksl_bench.leaderboard.runs import read_runs
+from ksl_bench.leaderboard.sequence import recipes_of
 from ksl_bench.store import Store
 from ksl_bench.tracking.board import BOARD_KIND, at_rest, board_digest, show_board
 from ksl_bench.tracking.client import Connection, blamed_on, tracking_uri
@@ -57,9 +58,10 @@ class Tracker:
             if plan is None:
                 raise TrackingError(f"nothing is stored of suite {suite!r} in {self.store.root}")
             runs = read_runs(self.store, plan["rows"])
+            recipes = recipes_of(plan)
             rows = [
-                Row(self.store, suite, plan, row, run)
-                for row, run in zip(plan["rows"], runs, strict=True)
+                Row(self.store, suite, plan, row, run, recipe)
+                for row, run, recipe in zip(plan["rows"], runs, recipes, strict=True)
             ]
         begun = [row for row in rows if row.begun]
         with blamed_on(self.uri):

@@ -8,7 +8,7 @@ import yaml
 from ksl_bench.errors import TrackingError
 from ksl_bench.store import Store, key_of
 from ksl_bench.tracking import Tracker, masked, tracking_uri
-from tests.boards import COST, Written
+from tests.boards import COST, TICKET, Written
 from tests.tracked import (
     STATE,
     finish_evaluation,
@@ -125,6 +125,33 @@ def test_every_run_has_the_same_tags_so_that_pages_sort_and_filter(tmp_path):
     assert {(run.data.tags["k"], run.data.tags["criterion"]) for run in runs} == {
         ("", ""), ("18", "ks"),
     }  # fmt: skip
+
+
+def test_a_run_of_a_sequence_shows_what_ran_at_its_step(tmp_path):
+    tasks = ["one", "two"]
+    board = Written(tmp_path, conditions={task: {} for task in tasks}, sequence=tasks)
+    conditions = ["one", "one+two"]
+    for condition, task in zip(conditions, tasks, strict=True):
+        board.scored("lota", [0.9], method="lota", condition=condition, scored_under=task)
+    board.suite["conditions"] = {task: {"prompt": "explicit"} for task in tasks}
+    whole = board.baselines["lota"]
+    own = {"hyperparameters": {}, "train": whole["train"]}
+    board.baselines["lota"]["by_step"] = [
+        {**own, "ticket": {**TICKET, "criterion": "magnitude"}, "hyperparameters": {"part": 7}},
+        {**own, "ticket": None, "train": {**whole["train"], "steps": 500}},
+    ]
+    Tracker(board.done()).sync("mine")
+    _, runs = runs_of(board.store)
+    shown = {
+        run.data.tags["condition"]: (
+            run.data.tags["criterion"],
+            run.data.params.get("part"),
+            run.data.params["steps"],
+        )
+        for run in runs
+    }
+    steps = str(whole["train"]["steps"])
+    assert shown == {"one": ("magnitude", "7", steps), "one+two": ("", None, "500")}
 
 
 def test_a_row_that_trains_nothing_shows_its_recipe_as_configuration(tmp_path):
