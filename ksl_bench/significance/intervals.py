@@ -117,8 +117,8 @@ def differences(
     _check(alpha)
     if any(first.draw != second.draw for first, second in pairs):
         raise ValueError("only systems scored on the same draw can be compared")
-    # Once for each system, and not for each of its pairs.
-    centred_RB = {id(one): centred(one.resampled_BR.T) for pair in pairs for one in pair}
+    systems = {id(one): one for pair in pairs for one in pair}  # each once, whatever its pairs
+    centred_RB = {name: centred(one.resampled_BR.T) for name, one in systems.items()}
     seeds = [_common_seeds(first, second) for first, second in pairs]
     # Pairs without common seeds are few; each is one of its kind.
     shapes = [
