@@ -7,23 +7,17 @@ lease of an artifact makes it, the others look it up.
 
 from __future__ import annotations
 
-import logging
 import time
-from collections import deque
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
-from typing import Any, Literal, Protocol
+from typing import Any
 
-import torch
-
-from ksl_bench.pack import Pack, take_together
 from ksl_bench.plan import Plan, Work
+from ksl_bench.pool import Event, Pool
 from ksl_bench.ready import Ready
 from ksl_bench.store import Store
 from ksl_bench.store.waiting import Elsewhere
-from ksl_bench.training.engine import join_process_group
-from ksl_bench.training.loop import Worker
-from ksl_bench.worker import Builder, Outcome, classify
+from ksl_bench.worker.outcome import Outcome
 
 STICKY: frozenset[str] = frozenset({"out_of_memory", "diverged", "skipped"})
 """Would end the same way again: made anew only when asked for."""
@@ -34,102 +28,6 @@ share."""
 
 IDLE_SECONDS = 0.1
 """How long to wait where everything left is another driver's."""
-
-
-@dataclass(frozen=True, slots=True)
-class Event:
-    """Something that happened in a pool."""
-
-    kind: Literal["started", "progress", "done", "returned", "reopened"]
-    """Returned: cannot be made yet, for a source was found broken when it was read. Reopened: such a source,
-    which is to be made again."""
-    key: str
-    progress: dict[str, Any] = field(default_factory=dict)
-    """Of a piece of work under way: step, total, perhaps loss."""
-    outcome: Outcome | None = None
-    """Of a piece of work that is done."""
-
-
-class Pool(Protocol):
-    """Workers that keep a base model warm and make one artifact after another."""
-
-    def has_workers(self) -> bool:
-        """Return whether any worker has come up yet.
-
-        Until then nothing is handed over: its lease would keep the artifact from another driver, whose
-        workers may be what there is no room beside.
-        """
-        ...
-
-    def submit(self, work: Work) -> None:
-        """Queue a piece of work whose sources are finished."""
-        ...
-
-    def events(self) -> Iterable[Event]:
-        """Return what happened since the last call; waits a little when nothing did.
-
-        Raises:
-            ClusterError: If no worker is left.
-        """
-        ...
-
-    def close(self) -> None:
-        """Let the workers go."""
-        ...
-
-
-class InProcessPool:
-    """One worker, here: for debugging, and for programs that bring no cluster."""
-
-    def __init__(self, plan: Plan, store: Store) -> None:
-        """Make a process group of one; nothing is loaded yet."""
-        join_process_group()
-        device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-        self._setting = plan.setting
-        self._builder = Builder(plan.setting, store, Worker(device=device))
-        self._queue: deque[Work] = deque()
-        self._alone: set[str] = set()
-
-    def has_workers(self) -> bool:
-        """Return True: it is this process."""
-        return True
-
-    def submit(self, work: Work) -> None:
-        """Queue a piece of work."""
-        self._queue.append(work)
-
-    def events(self) -> Iterable[Event]:
-        """Do the next piece of work, or the next pack."""
-        if not self._queue:
-            return
-        works = take_together(self._queue, self._setting, self._alone)
-        for work in works:
-            yield Event("started", work.key)
-        for outcome in self._build_one(works[0]) if len(works) == 1 else self._build_pack(works):
-            yield Event("done", outcome.key, outcome=outcome)
-
-    def _build_one(self, work: Work) -> list[Outcome]:
-        try:
-            return [self._builder.build(work)]
-        except Exception as error:  # whatever it is, the rest of the plan goes on
-            return [Outcome(work.key, *classify(error))]
-
-    def _build_pack(self, works: tuple[Work, ...]) -> list[Outcome]:
-        """Build a pack; what a broken one has left over is queued again, to be done one by one."""
-        ended: list[Outcome] = []
-        try:
-            self._builder.build_pack(Pack(works), tell=ended.append)
-        except Exception as error:
-            logging.getLogger(__name__).warning("a pack of %d failed: %s", len(works), error)
-            done = {one.key for one in ended}
-            rest = [work for work in works if work.key not in done]
-            self._alone.update(work.key for work in rest)
-            self._queue.extendleft(reversed(rest))
-        return ended
-
-    def close(self) -> None:
-        """Forget what was queued."""
-        self._queue.clear()
 
 
 @dataclass(slots=True)

@@ -10,10 +10,10 @@ from collections import deque
 from collections.abc import Mapping
 from typing import Any
 
-from ksl_bench.benchmark import Event
 from ksl_bench.pack import Pack, take_together
 from ksl_bench.plan import Setting, Work
-from ksl_bench.worker import Outcome
+from ksl_bench.pool import Event
+from ksl_bench.worker.outcome import Outcome
 
 Member = Any
 """A group's first worker, as whoever runs the desk knows it."""

@@ -15,8 +15,8 @@ from rich.progress import (
     TimeElapsedColumn,
 )
 
-from ksl_bench.benchmark import Event
 from ksl_bench.plan import Plan
+from ksl_bench.pool import Event
 
 PLAIN_SECONDS = 10.0
 """How often a log file (no terminal) gets a line on how far things are."""

@@ -12,7 +12,7 @@ from typing import Any, Literal
 import torch
 
 from ksl_bench import measure
-from ksl_bench.cluster import check_this_machine
+from ksl_bench.cluster.capacity import check_this_machine
 from ksl_bench.config import ModelSpec
 from ksl_bench.errors import KslBenchError
 from ksl_bench.evaluation.metrics import check_tokenizer_files, tokenizer_file

@@ -7,9 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
-from typing import Any
-
-from transformers import PreTrainedModel
+from typing import TYPE_CHECKING, Any
 
 from ksl_bench.config import Baseline, ResourcesSpec, TrainSpec
 from ksl_bench.lottery.entries import REST, kept_entries
@@ -17,6 +15,9 @@ from ksl_bench.lottery.ticket import Ticket, TicketRow
 from ksl_bench.methods import METHODS, build_method
 from ksl_bench.methods.base import WeightsNeededError, attach_shapes, trainable_parameters
 from ksl_bench.methods.scope import INPUT_EMBEDDING, find_scope, linear_layers
+
+if TYPE_CHECKING:  # its model code takes seconds to import
+    from transformers import PreTrainedModel
 
 BYTES = {"fp32": 4, "bf16": 2}
 

@@ -10,20 +10,16 @@ import hashlib
 import json
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, cast
+from typing import TYPE_CHECKING, Any, cast
 
 import torch
-from transformers import (
-    AutoConfig,
-    AutoModelForCausalLM,
-    AutoTokenizer,
-    PreTrainedModel,
-    PreTrainedTokenizerBase,
-)
 
 from ksl_bench import tiny_base, tiny_base_five
 from ksl_bench.config import ModelSpec, Precision
 from ksl_bench.errors import ModelError
+
+if TYPE_CHECKING:  # its model code takes seconds to import
+    from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 TINY_BASE = "tiny-base"
 """The name by which a suite asks for the base model that ships with the package."""
@@ -155,6 +151,8 @@ def load_model(reference: ModelReference, *, precision: Precision) -> PreTrained
     Raises:
         ModelError: If the weights cannot be read.
     """
+    from transformers import AutoModelForCausalLM
+
     try:
         model = AutoModelForCausalLM.from_pretrained(
             reference.location,
@@ -165,7 +163,7 @@ def load_model(reference: ModelReference, *, precision: Precision) -> PreTrained
     except (OSError, ValueError) as error:
         raise ModelError(f"cannot load {reference.name!r}: {error}") from error
     model.config.use_cache = False
-    return cast(PreTrainedModel, model.eval())
+    return cast("PreTrainedModel", model.eval())
 
 
 def weights_folder(reference: ModelReference) -> Path:
@@ -196,6 +194,8 @@ def load_tokenizer(reference: ModelReference) -> PreTrainedTokenizerBase:
     Raises:
         ModelError: If it cannot be read, or has no EOS token.
     """
+    from transformers import AutoTokenizer
+
     try:
         tokenizer = AutoTokenizer.from_pretrained(reference.location, **reference.options())
     except (OSError, ValueError, KeyError) as error:
@@ -204,7 +204,7 @@ def load_tokenizer(reference: ModelReference) -> PreTrainedTokenizerBase:
     if tokenizer.eos_token_id is None:
         raise ModelError(f"the tokenizer of {reference.name!r} has no EOS token")
     tokenizer.padding_side = "left"
-    return cast(PreTrainedTokenizerBase, tokenizer)
+    return cast("PreTrainedTokenizerBase", tokenizer)
 
 
 def skeleton(reference: ModelReference) -> PreTrainedModel:
@@ -213,6 +213,8 @@ def skeleton(reference: ModelReference) -> PreTrainedModel:
     Raises:
         ModelError: If the configuration cannot be read.
     """
+    from transformers import AutoConfig, AutoModelForCausalLM
+
     try:
         config = AutoConfig.from_pretrained(reference.location, **reference.options())
     except (OSError, ValueError, KeyError) as error:
@@ -221,7 +223,7 @@ def skeleton(reference: ModelReference) -> PreTrainedModel:
         model = AutoModelForCausalLM.from_config(
             config, dtype=torch.float32, trust_remote_code=reference.trust_remote_code
         )
-    return cast(PreTrainedModel, model)
+    return cast("PreTrainedModel", model)
 
 
 def tokenizer_digest(tokenizer: PreTrainedTokenizerBase) -> str:

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-
-from transformers import PreTrainedModel, PreTrainedTokenizerBase
+from typing import TYPE_CHECKING
 
 from ksl_bench.config import Baseline, Suite
 from ksl_bench.errors import ConfigError, KslBenchError, MethodError
@@ -16,6 +15,9 @@ from ksl_bench.methods.four_bits import missing_for_four_bits
 from ksl_bench.methods.scope import TOKEN_SCOPES, find_scope, linear_layers
 from ksl_bench.models import find_asked, load_tokenizer, skeleton, tokenizer_digest
 from ksl_bench.plan import Plan
+
+if TYPE_CHECKING:  # its model code takes seconds to import
+    from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 BY_PEFT = ("lora", "prefix", "peft")
 """Methods whose fields PEFT judges, and some only when they meet a model."""

@@ -8,8 +8,12 @@ from typing import Any
 
 from rich.console import Console
 
-from ksl_bench import cluster
-from ksl_bench.benchmark import Execution, Pool
+from ksl_bench.benchmark import Execution
+from ksl_bench.cluster.capacity import check_this_machine
+from ksl_bench.cluster.connection import connect, disconnect
+from ksl_bench.cluster.growth import Room
+from ksl_bench.cluster.pool import RayPool
+from ksl_bench.cluster.shared import check_shared
 from ksl_bench.config import Baseline, Suite
 from ksl_bench.data.prompts import TEMPLATES
 from ksl_bench.display import RunDisplay
@@ -21,6 +25,7 @@ from ksl_bench.lottery.entries import ENTRY_CRITERIA
 from ksl_bench.methods import METHODS
 from ksl_bench.models import find_model, skeleton
 from ksl_bench.plan import Plan, make_plan
+from ksl_bench.pool import Pool
 from ksl_bench.preflight import adapter_problems, check_devices, check_model
 from ksl_bench.registry import Registry
 from ksl_bench.store import Store
@@ -65,11 +70,11 @@ def run_suite(
         console.print(f"{suite.name}: nothing to do, {standing}", markup=False, soft_wrap=True)
         tracking.finish()
         return execution.tally.complete
-    cluster.connect(address)
+    connect(address)
     try:
-        with cluster.Room(suite.resources, wanted=execution.pending, wait=wait) as room:
+        with Room(suite.resources, wanted=execution.pending, wait=wait) as room:
             groups = room.first()
-            cluster.check_shared(store)
+            check_shared(store)
             store.write_plan(suite.name, plan.record())
             console.print(
                 f"{suite.name}: {execution.pending} of {len(plan.works)} artifacts to make, {groups} "
@@ -79,10 +84,10 @@ def run_suite(
                 soft_wrap=True,
             )
             with tracking:
-                pool = cluster.RayPool(plan, store, groups=groups, room=room)
+                pool = RayPool(plan, store, groups=groups, room=room)
                 lost = _execute(plan, pool, execution, console)
     finally:
-        cluster.disconnect()
+        disconnect()
     return execution.tally.complete and not lost
 
 
@@ -101,7 +106,7 @@ def checked_plan(
     plan = make_plan(suite, find_model(suite.model))
     check_model(plan, choices)
     if address is None:
-        cluster.check_this_machine(suite.resources)
+        check_this_machine(suite.resources)
     return plan
 
 

@@ -6,9 +6,9 @@ import queue
 import threading
 from collections.abc import Iterable
 
-from ksl_bench.benchmark import Event, Pool
 from ksl_bench.errors import ClusterError
 from ksl_bench.plan import Work
+from ksl_bench.pool import Event, Pool
 
 PATIENCE_SECONDS = 0.2
 """How long a client waits for an event before it looks around."""

@@ -8,10 +8,13 @@ from typing import Any
 
 from rich.console import Console
 
-from ksl_bench import cluster
-from ksl_bench.benchmark import Event
+from ksl_bench.cluster.connection import connect, disconnect
+from ksl_bench.cluster.growth import Room
+from ksl_bench.cluster.pool import RayPool
+from ksl_bench.cluster.shared import check_shared
 from ksl_bench.errors import ClusterError, StorageError
 from ksl_bench.plan import Plan
+from ksl_bench.pool import Event
 from ksl_bench.runner import TrackingThread, checked_plan, tell_loss
 from ksl_bench.space import Space
 from ksl_bench.store import Store
@@ -120,11 +123,11 @@ def _search(
 
     quiet()
     wanted, seeds = trials_wanted(space), len(space.spec.seeds)
-    cluster.connect(address)
+    connect(address)
     try:
-        with cluster.Room(space.suite.resources, wanted=wanted, wait=wait) as room:
+        with Room(space.suite.resources, wanted=wanted, wait=wait) as room:
             groups = room.first()
-            cluster.check_shared(store)
+            check_shared(store)
             console.print(
                 f"{space.spec.name}: {wanted} trials of {seeds} seed{'s' if seeds > 1 else ''}, {groups} "
                 f"worker groups, in {store.root}",
@@ -132,7 +135,7 @@ def _search(
                 soft_wrap=True,
             )
             later = min(room.most, GROWN_GROUPS) if wait else groups
-            pool = cluster.RayPool(base, store, groups=groups, room=room)
+            pool = RayPool(base, store, groups=groups, room=room)
             tracking.start()
             try:
                 sweep(
@@ -149,7 +152,7 @@ def _search(
             finally:
                 pool.close()
     finally:
-        cluster.disconnect()
+        disconnect()
     return False
 
 

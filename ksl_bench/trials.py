@@ -11,10 +11,11 @@ from dataclasses import dataclass
 from statistics import mean
 from typing import Any
 
-from ksl_bench.benchmark import Event, Execution, Pool
+from ksl_bench.benchmark import Execution
 from ksl_bench.config import Suite
 from ksl_bench.models import ModelReference
 from ksl_bench.plan import Plan, Row, Texts, make_plan
+from ksl_bench.pool import Event, Pool
 from ksl_bench.space import Space
 from ksl_bench.store import Store
 

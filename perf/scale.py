@@ -25,18 +25,20 @@ import psutil
 from rich.console import Console
 from safetensors.numpy import save
 
-from ksl_bench import cluster
-from ksl_bench.benchmark import Event, Execution
+from ksl_bench.benchmark import Execution
 from ksl_bench.cli.common import quiet_models
+from ksl_bench.cluster.connection import connect, disconnect
+from ksl_bench.cluster.pool import RayPool
 from ksl_bench.evaluation.scoring import RESAMPLES_FILE
 from ksl_bench.leaderboard import as_csv, read_board
 from ksl_bench.models import find_model
 from ksl_bench.plan import Plan, Setting, Work, make_plan
+from ksl_bench.pool import Event
 from ksl_bench.runner import TrackingThread
 from ksl_bench.store import Store
 from ksl_bench.suite import load_suite
 from ksl_bench.training.loop import Worker
-from ksl_bench.worker import Outcome
+from ksl_bench.worker.outcome import Outcome
 
 STEPS = 10
 RESAMPLES = 1000
@@ -147,7 +149,7 @@ def driven(runs: int, folder: Path, *, tracking: bool) -> dict[str, float]:
     store = Store(str(folder / f"runs-{runs}"))
     store.write_plan(plan.suite.name, plan.record())
     thread = TrackingThread(store, plan.suite, Console(file=io.StringIO()))
-    pool = cluster.RayPool(plan, store, groups=2, make_builder=StubBuilder)
+    pool = RayPool(plan, store, groups=2, make_builder=StubBuilder)
     first: list[float] = []
 
     def on_event(event: Event) -> None:
@@ -228,11 +230,11 @@ def main() -> None:
         folder = Path(name)
         rows = []
         for runs in options.runs:
-            cluster.connect(None)
+            connect(None)
             try:
                 rows.append(driven(runs, folder, tracking=not options.no_tracking))
             finally:
-                cluster.disconnect()
+                disconnect()
         board = leaderboard_over(options.results, folder)
     if options.json:
         print(json.dumps({"runs": rows, "leaderboard": board}, indent=2))

@@ -32,9 +32,11 @@ import ray.train.torch
 import torch
 from transformers import AutoTokenizer, LlamaConfig, LlamaForCausalLM
 
-from ksl_bench import cluster, measure
+from ksl_bench import measure
 from ksl_bench.benchmark import Execution
 from ksl_bench.cli.common import quiet_models
+from ksl_bench.cluster.connection import connect, disconnect
+from ksl_bench.cluster.pool import RayPool
 from ksl_bench.models import find_model, load_tokenizer
 from ksl_bench.pack import Pack
 from ksl_bench.plan import Plan, make_plan
@@ -43,7 +45,7 @@ from ksl_bench.suite import load_suite
 from ksl_bench.training.engine import join_process_group
 from ksl_bench.training.loop import Worker
 from ksl_bench.trials import own_seconds
-from ksl_bench.worker import Builder
+from ksl_bench.worker.builder import Builder
 
 RECIPE = "frequency_k18"
 """Partial tuning whose ticket needs no other tuning: a trial is a ticket, a state, and nothing shared."""
@@ -79,7 +81,7 @@ def in_warm_workers(options: argparse.Namespace, folder: Path) -> float:
     """Return seconds beyond the work itself of each trial after the first, which pays the start."""
     plan = plan_of(options, seeds=range(1 + options.trials), model="tiny-base")
     store = Store(str(folder / "warm"))
-    pool = cluster.RayPool(plan, store, groups=1)
+    pool = RayPool(plan, store, groups=1)
     ended: dict[str, float] = {}
 
     def on_event(event: Any) -> None:
@@ -250,12 +252,12 @@ def random_llama(options: argparse.Namespace, folder: Path) -> str:
 
 def overheads(options: argparse.Namespace, folder: Path) -> dict[str, float]:
     """Measure a trial's overhead both ways."""
-    cluster.connect(None)
+    connect(None)
     try:
         warm = in_warm_workers(options, folder)
         jobs = statistics.median(in_jobs(options, folder))
     finally:
-        cluster.disconnect()
+        disconnect()
     return {
         "warm_overhead_seconds": warm,
         "job_overhead_seconds": jobs,

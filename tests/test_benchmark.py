@@ -5,14 +5,15 @@ from pathlib import Path
 
 import pytest
 
-from ksl_bench.benchmark import Event, Execution
+from ksl_bench.benchmark import Execution
 from ksl_bench.config import ModelSpec
 from ksl_bench.models import find_model
 from ksl_bench.plan import make_plan
+from ksl_bench.pool import Event
 from ksl_bench.store import Store
 from ksl_bench.store.layout import record_path
 from ksl_bench.suite import load_suite
-from ksl_bench.worker import Outcome
+from ksl_bench.worker.outcome import Outcome
 
 
 class PaperPool:

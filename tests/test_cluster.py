@@ -6,14 +6,9 @@ import pytest
 import ray
 
 from ksl_bench.auth import UNSEALED
-from ksl_bench.cluster import (
-    check_this_machine,
-    connect,
-    connection,
-    passed_on,
-    shortage,
-    watch,
-)
+from ksl_bench.cluster import connection, watch
+from ksl_bench.cluster.capacity import check_this_machine, shortage
+from ksl_bench.cluster.connection import connect, passed_on
 from ksl_bench.config import ResourcesSpec
 from ksl_bench.desk import Desk
 from ksl_bench.errors import ClusterError

@@ -1,7 +1,7 @@
 """The desk: what is handed out, handed out again, and given up."""
 
 from ksl_bench.desk import ATTEMPTS, Desk
-from ksl_bench.worker import Outcome
+from ksl_bench.worker.outcome import Outcome
 
 
 class Work:

@@ -12,7 +12,7 @@ from ksl_bench.pack import Pack, pack_group
 from ksl_bench.plan import make_plan
 from ksl_bench.suite import load_suite
 from ksl_bench.training.loop import Worker
-from ksl_bench.worker import Outcome
+from ksl_bench.worker.outcome import Outcome
 
 SMALL = ["task.train_size=8", "task.devtest_size=2", "resources.pack=4"]
 

@@ -2,7 +2,8 @@
 
 import pytest
 
-from ksl_bench.benchmark import Execution, InProcessPool
+from ksl_bench.benchmark import Execution
+from ksl_bench.in_process import InProcessPool
 from ksl_bench.leaderboard import read_board
 from ksl_bench.leaderboard.formats import as_markdown
 from ksl_bench.models import find_model

@@ -24,12 +24,13 @@ LISTENING = """
 import json, os, sys, time
 from ksl_bench.auth import require_token
 require_token()
-from ksl_bench import cluster
+from ksl_bench.cluster.connection import connect, disconnect
+from ksl_bench.cluster.pool import RayPool
 from ksl_bench.models import find_model
 from ksl_bench.plan import make_plan
 from ksl_bench.store import Store
 from ksl_bench.suite import load_suite
-from ksl_bench.worker import Outcome
+from ksl_bench.worker.outcome import Outcome
 
 class Builder:
     def __init__(self, setting, store, worker):
@@ -44,14 +45,14 @@ def group(workers):
     changes = ["baselines=[base]", "task.train_size=8", "task.devtest_size=2"]
     suite = load_suite("quickstart", [*changes, f"resources.workers_per_run={workers}"])
     plan = make_plan(suite, find_model(suite.model))
-    pool = cluster.RayPool(plan, Store(sys.argv[1]), groups=1, make_builder=Builder)
+    pool = RayPool(plan, Store(sys.argv[1]), groups=1, make_builder=Builder)
     pool.submit(next(iter(plan.works.values())))
     while not any(event.outcome for event in pool.events()):
         pass
     return pool
 
 workers = int(sys.argv[2])
-cluster.connect(None)
+connect(None)
 import psutil, ray
 ray.get(ray.remote(lambda: 1).remote())
 pool = group(workers) if workers else None
@@ -63,7 +64,7 @@ from ray._private.authentication.authentication_utils import is_token_auth_enabl
 print(json.dumps({"places": places, "token": is_token_auth_enabled()}))
 if pool is not None:
     pool.close()
-cluster.disconnect()
+disconnect()
 """
 
 

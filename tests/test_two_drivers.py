@@ -13,7 +13,8 @@ pytestmark = pytest.mark.slow
 
 DRIVER = """
 import json, sys
-from ksl_bench.benchmark import Execution, InProcessPool
+from ksl_bench.benchmark import Execution
+from ksl_bench.in_process import InProcessPool
 from ksl_bench.cli.common import quiet_models
 from ksl_bench.leaderboard import as_json, read_board
 from ksl_bench.models import find_model

@@ -6,21 +6,3 @@ run. When a worker dies, Ray Train restarts its group, and the desk hands out ag
 at; after too many losses the work counts as failed. Nothing is remembered here beyond the queue: what
 is finished is in the store.
 """
-
-from ksl_bench.cluster.capacity import check_this_machine, shortage
-from ksl_bench.cluster.connection import beside_the_driver, connect, disconnect, passed_on
-from ksl_bench.cluster.growth import Room
-from ksl_bench.cluster.pool import RayPool
-from ksl_bench.cluster.shared import check_shared
-
-__all__ = [
-    "RayPool",
-    "Room",
-    "beside_the_driver",
-    "check_shared",
-    "check_this_machine",
-    "connect",
-    "disconnect",
-    "passed_on",
-    "shortage",
-]

@@ -16,7 +16,7 @@ from ksl_bench.pack import Pack
 from ksl_bench.plan import Work
 from ksl_bench.store import Store
 from ksl_bench.training.loop import Worker
-from ksl_bench.worker import Outcome, classify, lost_a_peer
+from ksl_bench.worker.outcome import Outcome, classify, lost_a_peer
 
 WAIT_SECONDS = 0.05
 """How long a group without work waits before it asks again."""

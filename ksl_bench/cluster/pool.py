@@ -12,7 +12,6 @@ import ray
 import ray.train
 import ray.train.torch
 
-from ksl_bench.benchmark import Event
 from ksl_bench.cluster.connection import beside_the_driver, passed_on
 from ksl_bench.cluster.group import serve
 from ksl_bench.cluster.growth import Room
@@ -23,9 +22,10 @@ from ksl_bench.config import Suite
 from ksl_bench.desk import Desk
 from ksl_bench.errors import ClusterError
 from ksl_bench.plan import Plan, Setting, Work
+from ksl_bench.pool import Event
 from ksl_bench.store import Store
 from ksl_bench.training.loop import Worker
-from ksl_bench.worker import Builder
+from ksl_bench.worker.builder import Builder
 
 
 class RayPool:

@@ -12,7 +12,7 @@ import ray
 from ksl_bench.cluster.capacity import shortage_now
 from ksl_bench.config import ResourcesSpec
 from ksl_bench.errors import ClusterError
-from ksl_bench.worker import classify
+from ksl_bench.worker.outcome import classify
 
 SIGN_SECONDS = 2.0
 """How often a group's worker is asked for a sign of life."""

@@ -8,12 +8,15 @@ from __future__ import annotations
 import random
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
-from transformers import PreTrainedTokenizerBase
 
 from ksl_bench.errors import DataError
+
+if TYPE_CHECKING:  # its model code takes seconds to import
+    from transformers import PreTrainedTokenizerBase
 
 IGNORED = -100
 """Label of a position that bears no loss (PyTorch's convention for cross entropy)."""

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import inspect
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from pydantic import Field, field_validator, model_validator
 from pydantic.dataclasses import dataclass
 from torch import nn
-from transformers import PreTrainedModel
 
 from ksl_bench.errors import MethodError
 from ksl_bench.lottery.mask import AnyTicket
@@ -16,6 +15,9 @@ from ksl_bench.methods.base import STRICT, WeightsNeededError
 from ksl_bench.methods.peft_model import attach_peft, merge_peft
 from ksl_bench.methods.prefix import PrefixTuning
 from ksl_bench.registry import unknown
+
+if TYPE_CHECKING:  # its model code takes seconds to import
+    from transformers import PreTrainedModel
 
 REFUSED = {
     "ADALORA": "it moves its ranks by calls in the training loop, which no other method needs",

@@ -11,15 +11,17 @@ Shapes: V vocabulary, D model width, K ticket rows.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, ClassVar, Literal, Protocol
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, Protocol
 
 import torch
 from pydantic import ConfigDict
 from torch import Tensor, nn
-from transformers import PreTrainedModel
 
 from ksl_bench.errors import MethodError
 from ksl_bench.lottery.mask import AnyTicket
+
+if TYPE_CHECKING:  # its model code takes seconds to import
+    from transformers import PreTrainedModel
 
 STRICT = ConfigDict(extra="forbid", allow_inf_nan=False)
 """How a method's hyperparameters are validated: an unknown field is an error."""

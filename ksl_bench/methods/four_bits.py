@@ -6,13 +6,15 @@ Source: NF4 of QLoRA, Dettmers et al. 2023 (arXiv:2305.14314).
 from __future__ import annotations
 
 from importlib.util import find_spec
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import nn
-from transformers import PreTrainedModel
 
 from ksl_bench.methods.scope import linear_layers
+
+if TYPE_CHECKING:  # its model code takes seconds to import
+    from transformers import PreTrainedModel
 
 EXTRA = "qlora"
 """The optional extra that brings bitsandbytes."""

@@ -5,18 +5,20 @@ Source: Hu et al. 2021 (arXiv:2106.09685); on a base in 4 bits: Dettmers et al. 
 
 from __future__ import annotations
 
-from typing import Annotated, ClassVar, Literal
+from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
 
 from pydantic import Field, model_validator
 from pydantic.dataclasses import dataclass
 from torch import nn
-from transformers import PreTrainedModel
 
 from ksl_bench.errors import MethodError
 from ksl_bench.lottery.mask import AnyTicket
 from ksl_bench.methods.base import STRICT
 from ksl_bench.methods.four_bits import keep_in_four_bits
 from ksl_bench.methods.peft_model import attach_peft, merge_peft
+
+if TYPE_CHECKING:  # its model code takes seconds to import
+    from transformers import PreTrainedModel
 
 
 @dataclass(frozen=True, kw_only=True, config=STRICT)

@@ -9,18 +9,20 @@ Source: Panda et al. 2024 (arXiv:2406.16797).
 
 from __future__ import annotations
 
-from typing import Any, ClassVar, cast
+from typing import TYPE_CHECKING, Any, ClassVar, cast
 
 import torch
 import torch.nn.functional as F
 from pydantic.dataclasses import dataclass
 from torch import Tensor, nn
-from transformers import PreTrainedModel
 
 from ksl_bench.errors import MethodError
 from ksl_bench.lottery.mask import AnyTicket, Mask
 from ksl_bench.methods.base import STRICT, freeze
 from ksl_bench.methods.scope import linear_layers
+
+if TYPE_CHECKING:  # its model code takes seconds to import
+    from transformers import PreTrainedModel
 
 
 class _SparselyChanged(torch.autograd.Function):
@@ -123,7 +125,6 @@ class LotteryTicketAdaptation:
 
     def merge(self, model: nn.Module) -> PreTrainedModel | None:
         """Add the change to the entries."""
-        assert isinstance(model, PreTrainedModel)
         wrapped = [
             (str(name), one)
             for name, one in model.named_modules()

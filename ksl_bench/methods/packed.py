@@ -6,15 +6,17 @@ Shapes: B batch, L length, V vocabulary, D model width, K rows of a ticket, T tr
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor, nn
-from transformers import PreTrainedModel
 
 from ksl_bench.lottery.ticket import Ticket
 from ksl_bench.methods.base import freeze
 from ksl_bench.methods.scope import INPUT_EMBEDDING, find_scope
+
+if TYPE_CHECKING:  # its model code takes seconds to import
+    from transformers import PreTrainedModel
 
 
 class PackedRows(nn.Module):

@@ -11,18 +11,20 @@ Source: KS-Lottery (arXiv:2402.02801), section 3.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import ClassVar, cast
+from typing import TYPE_CHECKING, ClassVar, cast
 
 import torch
 from pydantic.dataclasses import dataclass
 from torch import Tensor, nn
-from transformers import PreTrainedModel
 
 from ksl_bench.errors import MethodError
 from ksl_bench.lottery.mask import AnyTicket
 from ksl_bench.lottery.ticket import Ticket
 from ksl_bench.methods.base import STRICT, Sides, freeze, is_tied, untie
 from ksl_bench.methods.scope import INPUT_EMBEDDING, Scope, find_scope
+
+if TYPE_CHECKING:  # its model code takes seconds to import
+    from transformers import PreTrainedModel
 
 
 class Activity:
@@ -184,7 +186,6 @@ class PartialTuning:
 
     def merge(self, model: nn.Module) -> PreTrainedModel | None:
         """Add the change to the rows; a tied model tuned on one side is untied for it."""
-        assert isinstance(model, PreTrainedModel)
         deltas = row_deltas(model)
         for name, wrapped in deltas.items():
             model.set_submodule(name, unwrapped(wrapped))
@@ -235,7 +236,6 @@ class PartialTransfer:
 
     def merge(self, model: nn.Module) -> PreTrainedModel | None:
         """Return the model, which holds the rows already."""
-        assert isinstance(model, PreTrainedModel)
         return model
 
 

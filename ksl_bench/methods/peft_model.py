@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import warnings
 from collections import Counter
-from typing import Any, cast
+from typing import TYPE_CHECKING, Any, cast
 
 import torch
 from torch import nn
-from transformers import PreTrainedModel
 
 from ksl_bench.errors import MethodError
 from ksl_bench.methods.base import is_tied
+
+if TYPE_CHECKING:  # its model code takes seconds to import
+    from transformers import PreTrainedModel
 
 
 def attach_peft(model: PreTrainedModel, config: Any, *, seed: int, field: str) -> nn.Module:
@@ -72,7 +74,7 @@ def merge_peft(model: nn.Module) -> PreTrainedModel:
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", message="Model with `tie_word_embeddings=True`")
         warnings.filterwarnings("ignore", message="Input and output embeddings are no longer tied")
-        merged = cast(PreTrainedModel, model.merge_and_unload())  # type: ignore[operator]
+        merged = cast("PreTrainedModel", model.merge_and_unload())  # type: ignore[operator]
     if not is_tied(merged):
         merged.config.tie_word_embeddings = False
     return merged

@@ -5,16 +5,18 @@ Source: Li and Liang 2021 (arXiv:2101.00190).
 
 from __future__ import annotations
 
-from typing import Annotated, ClassVar
+from typing import TYPE_CHECKING, Annotated, ClassVar
 
 from pydantic import Field
 from pydantic.dataclasses import dataclass
 from torch import nn
-from transformers import PreTrainedModel
 
 from ksl_bench.lottery.mask import AnyTicket
 from ksl_bench.methods.base import STRICT
 from ksl_bench.methods.peft_model import attach_peft
+
+if TYPE_CHECKING:  # its model code takes seconds to import
+    from transformers import PreTrainedModel
 
 
 @dataclass(frozen=True, kw_only=True, config=STRICT)

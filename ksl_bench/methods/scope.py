@@ -13,12 +13,15 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor, nn
-from transformers import PreTrainedModel
 
 from ksl_bench.errors import MethodError
+
+if TYPE_CHECKING:  # its model code takes seconds to import
+    from transformers import PreTrainedModel
 
 INPUT_EMBEDDING = "input_embedding"
 OUTPUT_HEAD = "output_head"

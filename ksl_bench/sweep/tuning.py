@@ -21,9 +21,9 @@ import ray
 from ray import tune
 from ray.tune.schedulers import ASHAScheduler, FIFOScheduler, TrialScheduler
 
-from ksl_bench.benchmark import Event
-from ksl_bench.cluster import beside_the_driver
+from ksl_bench.cluster.connection import beside_the_driver
 from ksl_bench.errors import ClusterError
+from ksl_bench.pool import Event
 from ksl_bench.sharing import SharedPool
 from ksl_bench.space import Domain, Space
 from ksl_bench.store import Store

@@ -6,13 +6,16 @@ Shapes: V vocabulary.
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
-from transformers import PreTrainedTokenizerBase
 
 from ksl_bench.data.batching import Encoded, encode, in_span
 from ksl_bench.tasks.base import Example, Task
+
+if TYPE_CHECKING:  # its model code takes seconds to import
+    from transformers import PreTrainedTokenizerBase
 
 UNCUT = 1 << 30
 """A length that no example has: what is scored is not cut."""

@@ -4,8 +4,3 @@ Every rank of a group calls `Builder.build` with the same work. The base model s
 calls; each run gets a copy, so that nothing of one run is left in the next. Rank 0 writes to the store,
 the record last: an artifact without a record does not exist.
 """
-
-from ksl_bench.worker.builder import Builder
-from ksl_bench.worker.outcome import Outcome, Status, classify, lost_a_peer
-
-__all__ = ["Builder", "Outcome", "Status", "classify", "lost_a_peer"]

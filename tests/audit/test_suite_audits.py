@@ -8,9 +8,10 @@ from safetensors.torch import load
 from ksl_bench.audit.files import Question, certify_files
 from ksl_bench.audit.predictions import Smoothing
 from ksl_bench.audit.suites import certify_suite
-from ksl_bench.benchmark import Execution, InProcessPool
+from ksl_bench.benchmark import Execution
 from ksl_bench.config import ModelSpec
 from ksl_bench.errors import ModelError
+from ksl_bench.in_process import InProcessPool
 from ksl_bench.leaderboard import read_board
 from ksl_bench.methods import build_method
 from ksl_bench.methods.base import load_state

@@ -47,18 +47,19 @@ CONFIG = {
 
 ASKING = """
 import sys, time
-from ksl_bench import cluster
+from ksl_bench.cluster.connection import connect
+from ksl_bench.cluster.growth import Room
 from ksl_bench.config import ResourcesSpec
 from ksl_bench.errors import ClusterError
 
-cluster.connect("{address}")
+connect("{address}")
 begun = time.monotonic()
 try:
-    with cluster.Room(ResourcesSpec(workers_per_run=3), wanted=1, wait=200) as room:
+    with Room(ResourcesSpec(workers_per_run=3), wanted=1, wait=200) as room:
         room.first()
 except ClusterError as error:
     print(f"refused after {{time.monotonic() - begun:.0f}} s: {{error}}", flush=True)
-with cluster.Room(ResourcesSpec(), wanted=5, wait=200) as room:
+with Room(ResourcesSpec(), wanted=5, wait=200) as room:
     groups = room.first()
     while groups < 2 and time.monotonic() - begun < 240:
         time.sleep(1)

@@ -3,8 +3,9 @@
 import pytest
 from safetensors.torch import load
 
-from ksl_bench.benchmark import Execution, InProcessPool
+from ksl_bench.benchmark import Execution
 from ksl_bench.errors import KslBenchError
+from ksl_bench.in_process import InProcessPool
 from ksl_bench.lottery.criteria import CRITERIA
 from ksl_bench.lottery.evidence import Evidence
 from ksl_bench.models import find_model, load_model

@@ -7,8 +7,9 @@ import pytest
 from mlflow import MlflowClient
 from sklearn.metrics import f1_score
 
-from ksl_bench.benchmark import Execution, InProcessPool
+from ksl_bench.benchmark import Execution
 from ksl_bench.data.controlled.topics import TOPICS
+from ksl_bench.in_process import InProcessPool
 from ksl_bench.leaderboard import FORMATS, as_tables, caption, read_board
 from ksl_bench.models import find_model
 from ksl_bench.plan import make_plan

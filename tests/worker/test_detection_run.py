@@ -8,8 +8,9 @@ import pytest
 import torch
 from sklearn.metrics import accuracy_score, f1_score, roc_auc_score, roc_curve
 
-from ksl_bench.benchmark import Execution, InProcessPool
+from ksl_bench.benchmark import Execution
 from ksl_bench.config import ModelSpec
+from ksl_bench.in_process import InProcessPool
 from ksl_bench.leaderboard import FORMATS, as_tables, read_board
 from ksl_bench.models import find_model, load_model, load_tokenizer
 from ksl_bench.plan import make_plan

@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 from safetensors.torch import load
 
-from ksl_bench.benchmark import Execution, InProcessPool
+from ksl_bench.benchmark import Execution
+from ksl_bench.in_process import InProcessPool
 from ksl_bench.leaderboard import as_markdown, read_board
 from ksl_bench.lottery.mask import Mask, read_selection
 from ksl_bench.methods.scope import linear_layers

@@ -7,7 +7,7 @@ import pytest
 import ray
 import torch
 
-from ksl_bench.worker import classify, lost_a_peer
+from ksl_bench.worker.outcome import classify, lost_a_peer
 
 
 @pytest.mark.parametrize(
@@ -32,7 +32,7 @@ def test_all_else_has_failed(error):
 
 RANK = """
 import os, sys, torch, torch.distributed as dist
-from ksl_bench.worker import lost_a_peer
+from ksl_bench.worker.outcome import lost_a_peer
 rank = int(sys.argv[1])
 dist.init_process_group("gloo", init_method=f"file://{sys.argv[2]}", rank=rank, world_size=2)
 dist.all_reduce(torch.ones(1))

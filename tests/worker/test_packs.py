@@ -6,7 +6,8 @@ import pytest
 import torch
 from safetensors.torch import load
 
-from ksl_bench.benchmark import Execution, InProcessPool
+from ksl_bench.benchmark import Execution
+from ksl_bench.in_process import InProcessPool
 from ksl_bench.models import find_model
 from ksl_bench.pack import Pack
 from ksl_bench.plan import make_plan
@@ -14,7 +15,8 @@ from ksl_bench.store import Store
 from ksl_bench.suite import load_suite
 from ksl_bench.training.engine import import_deepspeed, join_process_group
 from ksl_bench.training.loop import Worker
-from ksl_bench.worker import Builder, packs
+from ksl_bench.worker import packs
+from ksl_bench.worker.builder import Builder
 from ksl_bench.worker.warm import Warm
 
 CHANGES = [

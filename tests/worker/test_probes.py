@@ -6,7 +6,8 @@ import pytest
 import torch
 from safetensors.torch import load
 
-from ksl_bench.benchmark import Execution, InProcessPool
+from ksl_bench.benchmark import Execution
+from ksl_bench.in_process import InProcessPool
 from ksl_bench.leaderboard import read_leaderboard
 from ksl_bench.lottery.ticket import Ticket
 from ksl_bench.models import find_model, load_model

@@ -7,7 +7,8 @@ import pytest
 import torch
 from safetensors.torch import load
 
-from ksl_bench.benchmark import Execution, InProcessPool
+from ksl_bench.benchmark import Execution
+from ksl_bench.in_process import InProcessPool
 from ksl_bench.lottery.mask import read_selection
 from ksl_bench.methods.scope import linear_layers
 from ksl_bench.models import find_model, load_model
