@@ -116,3 +116,18 @@ def test_importing_everything_prints_nothing_and_starts_nothing():
         [sys.executable, "-W", "ignore", "-c", code], capture_output=True, text=True
     )
     assert (done.returncode, done.stdout) == (0, ""), done.stderr
+
+
+@pytest.mark.parametrize(
+    ("modules", "absent"),
+    [
+        ("ksl_bench.cli", "torch"),
+        ("ksl_bench.cluster.shared", "torch"),
+        ("ksl_bench.cluster.rendezvous, ksl_bench.desk", "transformers"),
+        ("ksl_bench.desk", "scipy.stats"),
+    ],
+)
+def test_what_needs_no_model_starts_without_its_code(modules, absent):
+    """The look at the storage, the desk and Ray Train's controllers are processes of their own."""
+    code = f"import sys, {modules}\nassert {absent!r} not in sys.modules"
+    subprocess.run([sys.executable, "-W", "ignore", "-c", code], check=True)

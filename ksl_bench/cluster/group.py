@@ -5,6 +5,8 @@ from __future__ import annotations
 import logging
 import os
 import time
+from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any
 
 import ray
@@ -13,7 +15,7 @@ import ray.train.torch
 
 from ksl_bench.cluster.shared import sees
 from ksl_bench.pack import Pack
-from ksl_bench.plan import Work
+from ksl_bench.plan import Setting, Work
 from ksl_bench.store import Store
 from ksl_bench.training.loop import Worker
 from ksl_bench.worker.outcome import Outcome, classify, lost_a_peer
@@ -22,13 +24,33 @@ WAIT_SECONDS = 0.05
 """How long a group without work waits before it asks again."""
 
 
+@dataclass(frozen=True, slots=True)
+class Order:
+    """What the workers of a group are to know."""
+
+    desk: Any
+    """The actor that hands out work."""
+    group: int
+    setting: Setting
+    storage: str
+    probe: str | None
+    """A file that a worker must see; see `shared`."""
+    make_builder: Callable[[Setting, Store, Worker], Any]
+    """Makes what makes the artifacts."""
+
+
 def serve(config: dict[str, Any]) -> None:
-    """Work for the desk until it says to leave; runs on every worker of a group."""
+    """Work for the desk until it says to leave; runs on every worker of a group.
+
+    Args:
+        config: Under `order`, the reference of an Order.
+    """
     import torch
     import torch.distributed as dist
 
-    desk, group = config["desk"], config["group"]
-    if not sees(config["probe"]):  # on a node that joined after the others were checked
+    order: Order = ray.get(config["order"])
+    desk, group = order.desk, order.group
+    if not sees(order.probe):  # on a node that joined after the others were checked
         ray.get(desk.cannot_see.remote(ray.util.get_node_ip_address()))
         return
     os.environ.update(ray.get(desk.environment.remote()))
@@ -40,7 +62,7 @@ def serve(config: dict[str, Any]) -> None:
     )
     if worker.device.type == "cuda":
         torch.cuda.set_device(worker.device)  # collective calls on objects use the current device
-    builder = config["make_builder"](config["setting"], Store(config["storage"]), worker)
+    builder = order.make_builder(order.setting, Store(order.storage), worker)
     if worker.leads:
         ray.get(desk.arrive.remote(group, ray.get_runtime_context().current_actor))
     while True:

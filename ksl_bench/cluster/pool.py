@@ -13,7 +13,7 @@ import ray.train
 import ray.train.torch
 
 from ksl_bench.cluster.connection import beside_the_driver, passed_on
-from ksl_bench.cluster.group import serve
+from ksl_bench.cluster.group import Order, serve
 from ksl_bench.cluster.growth import Room
 from ksl_bench.cluster.rendezvous import Rendezvous
 from ksl_bench.cluster.shared import Probe, not_shared
@@ -68,16 +68,16 @@ class RayPool:
             thread.start()
 
     def _fit(self, group: int) -> None:
-        config = {
-            "desk": self._desk,
-            "group": group,
-            "setting": self._plan.setting,
-            "storage": self._store.root,
-            "probe": self._probe.path,
-            "make_builder": self._make_builder,
-        }
+        order = Order(
+            desk=self._desk,
+            group=group,
+            setting=self._plan.setting,
+            storage=self._store.root,
+            probe=self._probe.path,
+            make_builder=self._make_builder,
+        )
         try:
-            _trainer(self._plan.suite, self._store, config).fit()
+            _trainer(self._plan.suite, self._store, order).fit()
         except BaseException as error:
             self._errors.append(error)
 
@@ -122,14 +122,15 @@ class RayPool:
         self._probe.close()
 
 
-def _trainer(suite: Suite, store: Store, config: dict[str, Any]) -> ray.train.torch.TorchTrainer:
+def _trainer(suite: Suite, store: Store, order: Order) -> ray.train.torch.TorchTrainer:
     resources = suite.resources
     per_worker = {"CPU": resources.cpus_per_worker}
     if resources.gpus_per_worker:
         per_worker["GPU"] = resources.gpus_per_worker
     return ray.train.torch.TorchTrainer(
         serve,
-        train_loop_config=config,
+        # By reference: Ray Train's controller opens what it is given, and would load the model code for it.
+        train_loop_config={"order": ray.put(order)},
         torch_config=Rendezvous(),
         scaling_config=ray.train.ScalingConfig(
             num_workers=resources.workers_per_run,
@@ -138,7 +139,7 @@ def _trainer(suite: Suite, store: Store, config: dict[str, Any]) -> ray.train.to
             placement_strategy=resources.placement,
         ),
         run_config=ray.train.RunConfig(
-            name=f"{suite.name}-group-{config['group']}",
+            name=f"{suite.name}-group-{order.group}",
             storage_path=store.location("ray"),
             # The desk counts losses by piece of work; the group itself may always come back.
             failure_config=ray.train.FailureConfig(max_failures=-1),

@@ -12,7 +12,6 @@ from __future__ import annotations
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from scipy import stats
 from torch import Tensor
 
 Floats = NDArray[np.float64]
@@ -199,6 +198,10 @@ def asymptotic_p_values(heights: Heights, n: int) -> Floats:
     Raises:
         ValueError: If a height lies outside 0 to n.
     """
+    from scipy import (
+        stats,  # a second to import, and every process of a cluster imports this module
+    )
+
     distinct, where = np.unique(_checked(heights, n), return_inverse=True)
     found = stats.kstwo.sf(distinct / n, np.round(n / 2))
     return np.clip(np.asarray(found, dtype=np.float64), 0.0, 1.0)[where]
@@ -226,6 +229,8 @@ def benjamini_hochberg_count(p_values: Floats, alpha: float) -> int:
 
     Source: Benjamini and Hochberg 1995, by `scipy.stats.false_discovery_control`.
     """
+    from scipy import stats
+
     if not len(p_values):
         return 0
     return int((stats.false_discovery_control(p_values) <= alpha).sum())
