@@ -3,13 +3,17 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: quickstart test test-slow faults check tables install clean
+.PHONY: quickstart test test-gate test-slow faults check tables install clean
 
 quickstart: $(VENV)/.installed
 	$(BIN)/ksl-bench run quickstart
 
 test: $(VENV)/.installed
 	$(BIN)/python -m pytest --numprocesses logical --maxprocesses 8 --dist loadfile
+
+# Of every kind of slow test enough for a change; `test-slow` is all of them, for the night and a release.
+test-gate: $(VENV)/.installed
+	$(BIN)/python -m pytest -m "slow and not nightly and not gpu"
 
 test-slow: $(VENV)/.installed
 	$(BIN)/python -m pytest -m "slow and not gpu"

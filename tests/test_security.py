@@ -77,7 +77,12 @@ def temporary():
 
 
 @pytest.mark.parametrize(
-    "workers", [0, *(pytest.param(count, marks=pytest.mark.slow) for count in (1, 2))]
+    "workers",
+    [
+        0,
+        pytest.param(1, marks=[pytest.mark.slow, pytest.mark.nightly]),
+        pytest.param(2, marks=pytest.mark.slow),
+    ],
 )
 def test_what_a_run_starts_listens_on_loopback_only_and_asks_for_a_token(
     tmp_path, temporary, workers

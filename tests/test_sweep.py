@@ -27,10 +27,14 @@ GRID = {
 }
 
 
-def command(tmp_path, content):
+OFTEN = "import ksl_bench.cli, ksl_bench.runner; ksl_bench.runner.SYNC_SECONDS = 0.5; ksl_bench.cli.main()"
+"""The command line, which writes down how far a sweep is more often than every 15 seconds."""
+
+
+def command(tmp_path, content, program=("-m", "ksl_bench.cli")):
     file = tmp_path / "small.yaml"
     file.write_text(yaml.safe_dump({**SPACE, **content}))
-    line = [sys.executable, "-W", "ignore", "-m", "ksl_bench.cli", "sweep", str(file), "--json"]
+    line = [sys.executable, "-W", "ignore", *program, "sweep", str(file), "--json"]
     return {
         "args": [*line, "--storage", str(tmp_path / "store")],
         "env": {**os.environ, "OMP_NUM_THREADS": "1"},
@@ -94,14 +98,17 @@ def test_a_grid_is_scored_on_dev_failed_trials_stay_and_a_second_call_makes_noth
 
 
 @pytest.mark.slow
+@pytest.mark.nightly
 def test_a_killed_sweep_left_its_plan_and_goes_on_where_it_was(tmp_path):
     # Trials side by side are trained before any is scored: more than run side by side, so that some are
     # scored while others are still to come, and long enough to be killed in.
-    ranks = list(range(1, 13))
+    ranks = list(range(1, 9))
     content = {"seeds": [0], "baselines": {"lora": {"lora_rank": {"grid": ranks}}}}
-    content["set"] = [*SPACE["set"][:-1], "train.steps=30"]
+    content["set"] = [*SPACE["set"][:-1], "train.steps=20"]
     process = subprocess.Popen(
-        **command(tmp_path, content), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+        **command(tmp_path, content, ("-c", OFTEN)),
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
     )
     try:
         plan = tmp_path / "store/suites/small.json"
@@ -122,6 +129,7 @@ def test_a_killed_sweep_left_its_plan_and_goes_on_where_it_was(tmp_path):
 
 
 @pytest.mark.slow
+@pytest.mark.nightly
 def test_asha_gives_the_worse_choices_up_early(tmp_path):
     content = {
         "seeds": [0],
@@ -139,6 +147,7 @@ def test_asha_gives_the_worse_choices_up_early(tmp_path):
 
 
 @pytest.mark.slow
+@pytest.mark.nightly
 def test_optuna_proposes_as_many_choices_as_it_may(tmp_path):
     content = {
         "seeds": [0],

@@ -102,6 +102,7 @@ def test_bleu_is_that_of_the_target_language(base, monkeypatch):
 
 
 @pytest.mark.slow
+@pytest.mark.nightly
 def test_every_score_of_the_card_comes_out_again(name, base):
     for one in CARDS[name]["scores"]:
         found = score(

@@ -65,23 +65,27 @@ _started = contextlib.ExitStack()
 
 
 @functools.cache
+def cluster() -> Nodes:
+    """Start a cluster of three raylets for the faults that leave it whole."""
+    return _started.enter_context(Nodes(port=PORT + 2))
+
+
 def shared() -> dict[str, Any]:
-    """Start a cluster of three raylets for the faults that leave it whole; return where it is."""
-    nodes = _started.enter_context(Nodes(port=PORT + 2))
-    return {"address": nodes.address, "environment": nodes.environment}
+    """Return where a driver finds that cluster."""
+    return {"address": cluster().address, "environment": cluster().environment}
 
 
 @atexit.register
 def end_shared() -> None:
     """End the shared cluster, if there is one."""
-    shared.cache_clear()
+    cluster.cache_clear()
     _started.close()
 
 
 def undisturbed() -> Board:
     """Return the leaderboard of a run to which nothing happens."""
     with tempfile.TemporaryDirectory() as folder:
-        return run(Path(folder))
+        return run(Path(folder), **shared())
 
 
 def in_a_step(storage: Path) -> bool:
@@ -96,12 +100,10 @@ def told(when: str, eye: Eye, board: Board, wanted: Board, note: str = "") -> Ro
 
 @fault("a worker is killed")
 def worker(storage: Path, wanted: Board) -> Row:
-    with Nodes(port=PORT) as nodes, Eye(storage) as eye:
-        where: Any = {"address": nodes.address, "environment": nodes.environment}
-        with Driver(storage, **where) as driver:
-            wait_for(lambda: in_a_step(storage))
-            stop(wait_for(nodes.train_workers)[0])
-            board = driver.board()
+    with Eye(storage) as eye, Driver(storage, **shared()) as driver:
+        wait_for(lambda: in_a_step(storage))
+        stop(wait_for(cluster().train_workers)[0])
+        board = driver.board()
     return told("SIGKILL in a step, after a checkpoint", eye, board, wanted)
 
 

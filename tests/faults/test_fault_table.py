@@ -6,6 +6,9 @@ from tests.faults.table import FAULTS, disk_is_possible, end_shared, undisturbed
 
 pytestmark = pytest.mark.slow
 
+AT_THE_GATE = {"a worker is killed", "a checkpoint is broken"}
+"""The rest of the table takes a quarter of an hour, and is for the night."""
+
 
 @pytest.fixture(scope="module")
 def wanted():
@@ -13,7 +16,13 @@ def wanted():
     end_shared()
 
 
-@pytest.mark.parametrize("name", FAULTS)
+@pytest.mark.parametrize(
+    "name",
+    [
+        pytest.param(name, marks=() if name in AT_THE_GATE else pytest.mark.nightly)
+        for name in FAULTS
+    ],
+)
 def test_nothing_is_lost_and_nothing_repeated(name, wanted, tmp_path):
     if name == "the disk is full" and not disk_is_possible():
         pytest.skip("no file system can be mounted here")

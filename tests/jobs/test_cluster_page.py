@@ -94,6 +94,7 @@ def environment(tmp_path):
 
 
 @pytest.mark.slow
+@pytest.mark.nightly
 def test_the_commands_of_the_page_work_where_there_is_no_token_yet(environment, tmp_path):
     done = subprocess.run(
         ["bash", "-c", script()],

@@ -117,6 +117,7 @@ def test_a_job_runs_a_suite_keeps_secrets_and_has_nothing_to_do_the_second_time(
         assert secret not in everything
 
 
+@pytest.mark.nightly
 def test_a_sweep_is_a_job_and_makes_nothing_the_second_time(home, work):
     space = """
     name: small

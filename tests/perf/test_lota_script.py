@@ -11,6 +11,7 @@ SCRIPT = Path(__file__).resolve().parents[2] / "perf" / "lota.py"
 
 
 @pytest.mark.slow
+@pytest.mark.nightly
 def test_the_optimizer_holds_the_kept_entries_and_nothing_else():
     sizes = ["--vocab", "300", "--hidden", "64", "--layers", "2", "--batch", "2"]
     done = subprocess.run(

@@ -11,6 +11,7 @@ SCRIPT = Path(__file__).resolve().parents[2] / "perf" / "partial_step.py"
 
 
 @pytest.mark.slow
+@pytest.mark.nightly
 def test_partial_tuning_and_trainable_tokens_are_compared():
     sizes = ["--vocab", "300", "--hidden", "64", "--layers", "1", "--batch", "2", "--rounds", "2"]
     methods = ["--methods", "trainable_tokens", "--device", "cpu", "--json"]

@@ -11,6 +11,7 @@ SCRIPT = Path(__file__).resolve().parents[2] / "perf" / "scale.py"
 
 
 @pytest.mark.slow
+@pytest.mark.nightly
 def test_every_stub_run_is_driven_and_the_board_is_read_over_all_results():
     line = [sys.executable, "-W", "ignore", str(SCRIPT), "--json", "--no-tracking"]
     done = subprocess.run(

@@ -23,6 +23,7 @@ def report_of(*arguments):
 
 
 @pytest.mark.slow
+@pytest.mark.nightly
 def test_packs_are_held_against_tickets_one_by_one():
     (row,) = report_of("--trials", "0", "--packs", "2", "--repeats", "1")["packs"]
     assert row.pop("tickets") == 2
@@ -30,6 +31,7 @@ def test_packs_are_held_against_tickets_one_by_one():
 
 
 @pytest.mark.slow
+@pytest.mark.nightly
 def test_warm_workers_are_held_against_train_jobs():
     report = report_of("--trials", "2", "--jobs", "1", "--packs")
     assert report["jobs_over_warm"] > 1

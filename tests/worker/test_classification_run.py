@@ -115,6 +115,7 @@ def test_mlflow_has_the_metrics_by_their_names(made):
 
 
 @pytest.mark.slow
+@pytest.mark.nightly
 @pytest.mark.shared_data
 def test_sib_200_runs_end_to_end_and_scores_what_a_base_of_a_hundred_words_can(
     shared_data, tmp_path

@@ -167,14 +167,18 @@ def test_ties_keeps_the_largest_elects_a_sign_and_averages_who_agrees(made):
     ]
     at = "model.layers.1.mlp.up_proj.weight"
     changes = np.stack([(state[at] - before[at]).numpy().ravel() for state in states])
-    for change in changes:
-        keep = np.argsort(-np.abs(change), kind="stable")[: int(0.2 * change.size)]
-        change[~np.isin(np.arange(change.size), keep)] = 0
+    # AdamW's first steps are of one size, so many changes are equally large: which of those that stand
+    # at the bound are kept is not said.
+    bounds = np.quantile(np.abs(changes), 0.8, axis=1, method="higher", keepdims=True)
+    clear = (np.abs(changes) != bounds).all(axis=0)
+    changes[np.abs(changes) < bounds] = 0
     sign = np.where(changes.sum(axis=0) >= 0, 1, -1)
     agreeing = np.sign(changes) == sign
     wanted = (changes * agreeing).sum(axis=0) / np.maximum(agreeing.sum(axis=0), 1)
     change = (found[at] - before[at]).numpy().ravel()
-    assert np.allclose(change, wanted, atol=1e-6)
+    assert clear.mean() > 0.5
+    assert np.count_nonzero(wanted[clear]) > 1000
+    assert np.allclose(change[clear], wanted[clear], atol=1e-6)
 
 
 def test_disjoint_rows_add_up_without_loss(made):
