@@ -14,9 +14,10 @@ from ksl_bench.leaderboard.bill import add_cost_over_full, add_score_against_ful
 from ksl_bench.leaderboard.directions import add_directions
 from ksl_bench.leaderboard.gains import Systems, add_gains, add_recovery
 from ksl_bench.leaderboard.keeping import judge_sequences
+from ksl_bench.leaderboard.places import Place, place_of
 from ksl_bench.leaderboard.questions import judge
 from ksl_bench.leaderboard.ranking import Ranked, Terms, rank_rows, terms_of
-from ksl_bench.leaderboard.rows import Place, Row, add_groups, add_scores, is_fixed, make_row
+from ksl_bench.leaderboard.rows import Row, add_groups, add_scores, is_fixed, make_row
 from ksl_bench.leaderboard.runs import (
     Group,
     Run,
@@ -28,7 +29,7 @@ from ksl_bench.leaderboard.runs import (
 from ksl_bench.leaderboard.sequence import (
     add_measures,
     kept_systems,
-    recipe_at,
+    recipes_of,
     sequence_places,
 )
 from ksl_bench.leaderboard.uneven import judge_directions
@@ -107,8 +108,7 @@ def price_of(plan: Mapping[str, Any]) -> float | None:
 
 def read_conditions(store: Store, plan: Mapping[str, Any]) -> Iterator[Scored]:
     """Read a plan's results, one condition after another: all at once would fill the memory."""
-    recipes = {one["name"]: one for one in plan["suite"]["baselines"]}
-    steps = sequence_places(plan)
+    recipes, steps = recipes_of(plan), sequence_places(plan)
     planned: dict[str, list[Mapping[str, Any]]] = {}
     for row in plan["rows"]:
         planned.setdefault(row["scored_under"], []).append(row)
@@ -133,21 +133,20 @@ def _scored(
     store: Store,
     condition: str,
     here: Mapping[Place, Sequence[Run]],
-    recipes: Mapping[str, Mapping[str, Any]],
+    recipes: Mapping[Place, Mapping[str, Any]],
     steps: Mapping[Place, Row],
     *,
     task: str,
     price: float | None,
 ) -> Scored:
     scored = Scored(condition, tuple(here), [], [], [], [])
-    ran = {place: recipe_at(recipes[place[1]], steps.get(place)) for place in here}
     results: list[list[Mapping[str, Any]]] = []
     for place, runs in here.items():
-        row = make_row(ran[place], place, runs, task=task, price=price)
+        row = make_row(recipes[place], place, runs, task=task, price=price)
         done = [run for run in runs if run.finished]
-        row["audits"] = read_audits(store, ran[place], place, done)
+        row["audits"] = read_audits(store, recipes[place], place, done)
         row["sequence"] = dict(steps[place]) if place in steps else None
-        fixed = is_fixed(ran[place], runs)
+        fixed = is_fixed(recipes[place], runs)
         scored.rows.append(row)
         scored.systems.append(systems_of(done, fixed=fixed) if done else None)
         scored.groups.append(group_systems_of(done, fixed=fixed) if done else {})
@@ -155,8 +154,8 @@ def _scored(
     add_scores(scored.rows, results, scored.systems)
     add_groups(scored.rows, results, scored.groups)
     scored.terms.extend(
-        terms_of(row, recipe, own[0]) if own else None
-        for row, recipe, own in zip(scored.rows, ran.values(), results, strict=True)
+        terms_of(row, recipes[place], own[0]) if own else None
+        for place, row, own in zip(here, scored.rows, results, strict=True)
     )
     return scored
 
@@ -192,10 +191,7 @@ def read_board(store: Store, suite: str) -> Board:
             cells |= _cells(one)
             terms |= {place: own for place, own in zip(one.places, one.terms, strict=True) if own}
         verdicts += said
-    order = dict.fromkeys(
-        (row["condition"], row["baseline"], row["scored_under"]) for row in plan["rows"]
-    )
-    rows = [made[place] for place in order]
+    rows = [made[place] for place in dict.fromkeys(place_of(row) for row in plan["rows"])]
     add_recovery(rows, margin=spec.margin)
     add_cost_over_full(rows)
     judged = judge_sequences(rows, terms, add_measures(rows, cells), spec)

@@ -9,7 +9,8 @@ from typing import Any
 from ksl_bench.config import VerdictSpec
 from ksl_bench.leaderboard.board import plan_of, read_conditions
 from ksl_bench.leaderboard.gains import headline, shown_rules, told_difference
-from ksl_bench.leaderboard.rows import Place, Row
+from ksl_bench.leaderboard.places import Place
+from ksl_bench.leaderboard.rows import Row
 from ksl_bench.significance.intervals import ALPHA, Difference, differences
 from ksl_bench.significance.ranks import holm
 from ksl_bench.significance.resampling import System

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from ksl_bench.config import VerdictSpec
 from ksl_bench.leaderboard.comparable import apart, missing_of
 from ksl_bench.leaderboard.gains import Row, told_difference
+from ksl_bench.leaderboard.places import Place, place_of
 from ksl_bench.leaderboard.ranking import Terms
-from ksl_bench.leaderboard.sequence import Place
 from ksl_bench.leaderboard.verdicts import (
     Verdict,
     claim,
@@ -82,7 +82,7 @@ def _by_baseline(
     """Return the terms of every baseline's rows in the sequence, by step and task."""
     found: dict[str, dict[tuple[int, str], Terms]] = {}
     for row in rows:
-        place = row["condition"], row["baseline"], row["scored_under"]
+        place = place_of(row)
         if row["sequence"] is not None and place in terms:
             at = row["sequence"]["step"], row["scored_under"]
             found.setdefault(row["baseline"], {})[at] = terms[place]

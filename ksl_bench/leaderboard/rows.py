@@ -8,14 +8,13 @@ from typing import Any, TypeVar
 
 from ksl_bench.leaderboard.bill import bill
 from ksl_bench.leaderboard.gains import Systems, told
+from ksl_bench.leaderboard.places import Place
 from ksl_bench.leaderboard.runs import Group, Run
 from ksl_bench.lottery.entries import ENTRY_CRITERIA
 from ksl_bench.significance.intervals import Interval, mean_intervals
 from ksl_bench.significance.resampling import System
 
 Row = dict[str, Any]
-Place = tuple[str, str, str]
-"""Condition, baseline, and the condition it is scored under."""
 _Name = TypeVar("_Name", bound=tuple[str, ...])
 
 

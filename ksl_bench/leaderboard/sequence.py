@@ -10,18 +10,17 @@ that their intervals are those of any other number here.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
 from ksl_bench.config import step_name, step_names
 from ksl_bench.leaderboard.gains import Row, Systems, headline, told
+from ksl_bench.leaderboard.places import Place, place_of
 from ksl_bench.significance.intervals import mean_intervals
 from ksl_bench.significance.resampling import Draw, System
 
-Place = tuple[str, str, str]
-"""Condition, baseline, and the condition it is scored under."""
 Cells = Mapping[Place, Systems]
 """What is needed of every row of a sequence or a merge, and of its tasks alone."""
 
@@ -45,7 +44,7 @@ def sequence_places(plan: Mapping[str, Any]) -> dict[Place, Row]:
         if row["condition"] == last and (steps or recipes[row["baseline"]].get("merge"))
     }
     return {
-        (row["condition"], row["baseline"], row["scored_under"]): {
+        place_of(row): {
             "step": steps.get(row["condition"], len(tasks)),
             "of": len(tasks),
             "tasks": tasks,
@@ -73,13 +72,12 @@ def recipe_at(recipe: Mapping[str, Any], where: Mapping[str, Any] | None) -> Map
     return {**recipe, **own, "by_step": []}
 
 
-def recipes_of(plan: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:
-    """Yield the baseline of every row of a plan, as it runs there; see `recipe_at`."""
+def recipes_of(plan: Mapping[str, Any]) -> dict[Place, Mapping[str, Any]]:
+    """Return by place the baseline of every row of a plan, as it runs there; see `recipe_at`."""
     recipes = {one["name"]: one for one in plan["suite"]["baselines"]}
-    places = sequence_places(plan)
-    for row in plan["rows"]:
-        place = row["condition"], row["baseline"], row["scored_under"]
-        yield recipe_at(recipes[row["baseline"]], places.get(place))
+    steps = sequence_places(plan)
+    places = dict.fromkeys(place_of(row) for row in plan["rows"])
+    return {place: recipe_at(recipes[place[1]], steps.get(place)) for place in places}
 
 
 def kept_systems(row: Row, systems: Systems | None) -> Systems | None:

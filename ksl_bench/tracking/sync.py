@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from ksl_bench.errors import TrackingError
+from ksl_bench.leaderboard.places import place_of
 from ksl_bench.leaderboard.runs import read_runs
 from ksl_bench.leaderboard.sequence import recipes_of
 from ksl_bench.store import Store
@@ -60,8 +61,8 @@ class Tracker:
             runs = read_runs(self.store, plan["rows"])
             recipes = recipes_of(plan)
             rows = [
-                Row(self.store, suite, plan, row, run, recipe)
-                for row, run, recipe in zip(plan["rows"], runs, recipes, strict=True)
+                Row(self.store, suite, plan, row, run, recipes[place_of(row)])
+                for row, run in zip(plan["rows"], runs, strict=True)
             ]
         begun = [row for row in rows if row.begun]
         with blamed_on(self.uri):
