@@ -11,7 +11,7 @@ quickstart: $(VENV)/.installed
 test: $(VENV)/.installed
 	$(BIN)/python -m pytest --numprocesses logical --maxprocesses 8 --dist loadfile
 
-# Of every kind of slow test enough for a change; `test-slow` is all of them, for the night and a release.
+# A sample of the slow tests, enough for a change; `test-slow` is all of them, for the night and before a release.
 test-gate: $(VENV)/.installed
 	$(BIN)/python -m pytest -m "slow and not nightly and not gpu"
 

@@ -1,6 +1,6 @@
 """The desk: hands out work to groups of workers, and collects what they say.
 
-Plain bookkeeping; `cluster.py` runs it as a Ray actor, one a pool. Nothing is remembered here beyond the
+Plain bookkeeping; `cluster/pool.py` runs it as a Ray actor, one a pool. Nothing is remembered here beyond the
 queue: what is finished is in the store.
 """
 

@@ -45,7 +45,8 @@ def connect(address: str | None) -> None:
     os.environ.setdefault("RAY_TRAIN_HEALTH_CHECK_INTERVAL_S", "0.5")
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
     os.environ.setdefault("RAY_TRAIN_V2_ENABLED", "1")
-    # It tells a training function that its node will go; ours are found by the loss, and begin again.
+    # One more process a group, which tells training of a node that will be taken away and restarts the group
+    # then. Here a lost worker is noticed, and its work goes on from its checkpoint.
     os.environ.setdefault("RAY_TRAIN_ENABLE_PREEMPTION_WATCHER", "0")
     os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
     logging.getLogger("ray").setLevel(logging.ERROR)

@@ -39,16 +39,11 @@ class Order:
     """Makes what makes the artifacts."""
 
 
-def serve(config: dict[str, Any]) -> None:
-    """Work for the desk until it says to leave; runs on every worker of a group.
-
-    Args:
-        config: Under `order`, the reference of an Order.
-    """
+def serve(order: Order) -> None:
+    """Work for the desk until it says to leave; runs on every worker of a group."""
     import torch
     import torch.distributed as dist
 
-    order: Order = ray.get(config["order"])
     desk, group = order.desk, order.group
     if not sees(order.probe):  # on a node that joined after the others were checked
         ray.get(desk.cannot_see.remote(ray.util.get_node_ip_address()))

@@ -6,6 +6,7 @@ import contextlib
 import threading
 import time
 from collections.abc import Callable, Iterable
+from functools import partial
 from typing import Any
 
 import ray
@@ -128,9 +129,9 @@ def _trainer(suite: Suite, store: Store, order: Order) -> ray.train.torch.TorchT
     if resources.gpus_per_worker:
         per_worker["GPU"] = resources.gpus_per_worker
     return ray.train.torch.TorchTrainer(
-        serve,
-        # By reference: Ray Train's controller opens what it is given, and would load the model code for it.
-        train_loop_config={"order": ray.put(order)},
+        # Ray Train's controller passes the function on unopened; a `train_loop_config` it would open, and
+        # load the model code for it.
+        partial(serve, order),
         torch_config=Rendezvous(),
         scaling_config=ray.train.ScalingConfig(
             num_workers=resources.workers_per_run,

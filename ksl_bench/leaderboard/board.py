@@ -117,7 +117,7 @@ def read_conditions(store: Store, plan: Mapping[str, Any]) -> Iterator[Scored]:
         read_resamples(store, runs)
         here: dict[Place, list[Run]] = {}
         for row, run in zip(rows, runs, strict=True):
-            here.setdefault((row["condition"], row["baseline"], condition), []).append(run)
+            here.setdefault(place_of(row), []).append(run)
         yield _scored(
             store,
             condition,

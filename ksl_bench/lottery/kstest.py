@@ -198,9 +198,8 @@ def asymptotic_p_values(heights: Heights, n: int) -> Floats:
     Raises:
         ValueError: If a height lies outside 0 to n.
     """
-    from scipy import (
-        stats,  # a second to import, and every process of a cluster imports this module
-    )
+    # A second to import, and the desk and the workers import this module.
+    from scipy import stats
 
     distinct, where = np.unique(_checked(heights, n), return_inverse=True)
     found = stats.kstwo.sf(distinct / n, np.round(n / 2))

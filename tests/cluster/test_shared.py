@@ -53,7 +53,7 @@ def test_a_worker_on_a_node_that_joined_later_works_on_nothing_there(monkeypatch
     monkeypatch.setattr(group.ray, "get", lambda answer: answer)
     monkeypatch.setattr(group.ray.util, "get_node_ip_address", lambda: "10.0.0.9")
     order = group.Order(Remote(desk), 0, None, store.root, "/no/such/probe", None)
-    group.serve({"order": order})
+    group.serve(order)
     assert desk.blind() == "10.0.0.9"
     assert desk.members() == {}
 

@@ -8,6 +8,7 @@ pytestmark = pytest.mark.slow
 
 AT_THE_GATE = {"a worker is killed", "a checkpoint is broken"}
 """The rest of the table takes a quarter of an hour, and is for the night."""
+assert FAULTS.keys() >= AT_THE_GATE
 
 
 @pytest.fixture(scope="module")

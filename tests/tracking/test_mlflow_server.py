@@ -14,7 +14,7 @@ from ksl_bench.tracking import Tracker
 from tests.boards import Written
 from tests.machine import free_port, lacking, mlflow_server, running, wait_for
 
-pytestmark = [pytest.mark.slow, pytest.mark.nightly]
+pytestmark = pytest.mark.slow
 
 
 @pytest.fixture(scope="module")
