@@ -75,13 +75,16 @@ def add_gains(rows: Sequence[Row], systems: Sequence[Systems | None], *, margin:
         (row, own) for row, own in zip(rows, systems, strict=True) if own and not is_base(row)
     ]
     # All at once: that is much faster than row by row.
-    gains = iter(differences([(own[name], base[name]) for _, own in gaining for name in own]))
+    pairs = [(own[name], base[name]) for _, own in gaining for name in own]
+    gains = iter(differences(pairs, guarded=False))
     for row, own in gaining:
         row["gains"] = {}
         for rule, metric in own:
             row["gains"].setdefault(rule, {})[metric] = told_difference(next(gains))
     stopping = [(row, own) for row, own in gaining if _tells_form(row)]
-    forms = differences([(_form(row, own), _form(row, base)) for row, own in stopping])
+    forms = differences(
+        [(_form(row, own), _form(row, base)) for row, own in stopping], guarded=False
+    )
     for (row, _), form in zip(stopping, forms, strict=True):
         row["termination"] = told_difference(form)
         raw = row["gains"][shown_rules(row)[0]][headline(row)]

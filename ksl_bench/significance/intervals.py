@@ -5,7 +5,7 @@ Shapes: X systems or pairs at once, R seeds, B resamples.
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Iterator, Mapping, Sequence
+from collections.abc import Hashable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Literal
 
@@ -14,7 +14,6 @@ import numpy as np
 from ksl_bench.significance.resampling import Floats, System
 from ksl_bench.significance.variances import (
     Variances,
-    centred,
     guarded_p_value,
     half_width,
     p_value,
@@ -64,7 +63,8 @@ class Difference:
     p_value: float
     """Of no difference, two-sided, from the interval's own t distribution: for one pair by itself."""
     guarded_p_value: float
-    """The same for many pairs: it holds at the small levels where a corrected family of tests looks."""
+    """The same for many pairs: it holds at the small levels where a corrected family of tests looks. NaN
+    where no family was meant."""
     seeds: tuple[int, ...]
     """The seeds that both have; empty where the systems are compared without pairing their seeds."""
 
@@ -87,7 +87,7 @@ def mean_intervals(systems: Sequence[System], *, alpha: float = ALPHA) -> list[I
     for places in _alike([(*one.resampled_BR.shape, one.draw.groups) for one in systems]):
         some = [systems[place] for place in places]
         scores_XR = np.stack([one.scores_R for one in some])
-        centred_XRB = np.stack([centred(one.resampled_BR.T) for one in some])
+        centred_XRB = np.stack([one.centred_RB for one in some])
         variances = split_centred(scores_XR, centred_XRB, some[0].draw.groups)
         found.update(zip(places, _intervals(scores_XR.mean(axis=1), variances, alpha), strict=True))
     return [found[place] for place in range(len(systems))]
@@ -99,7 +99,7 @@ def difference(first: System, second: System, *, alpha: float = ALPHA) -> Differ
 
 
 def differences(
-    pairs: Sequence[tuple[System, System]], *, alpha: float = ALPHA
+    pairs: Sequence[tuple[System, System]], *, alpha: float = ALPHA, guarded: bool = True
 ) -> list[Difference]:
     """Return for every pair the first system less the second on the same sentences, with its interval.
 
@@ -110,6 +110,8 @@ def differences(
     Args:
         pairs: Of systems on the same draw.
         alpha: One less the level of the intervals.
+        guarded: Whether they are tested as one family; else the guarded p-values, which take a third of
+            the time, are NaN.
 
     Raises:
         ValueError: If two were scored on different draws.
@@ -117,8 +119,6 @@ def differences(
     _check(alpha)
     if any(first.draw != second.draw for first, second in pairs):
         raise ValueError("only systems scored on the same draw can be compared")
-    systems = {id(one): one for pair in pairs for one in pair}  # each once, whatever its pairs
-    centred_RB = {name: centred(one.resampled_BR.T) for name, one in systems.items()}
     seeds = [_common_seeds(first, second) for first, second in pairs]
     # Pairs without common seeds are few; each is one of its kind.
     shapes = [
@@ -131,9 +131,10 @@ def differences(
         if isinstance(shapes[places[0]], int):
             values_X, variances = _unpaired(*some[0])
         else:
-            values_X, variances = _paired(some, [seeds[place] for place in places], centred_RB)
+            values_X, variances = _paired(some, [seeds[place] for place in places])
         intervals = _intervals(values_X, variances, alpha)
-        p_X, guarded_X = p_value(values_X, variances), guarded_p_value(values_X, variances)
+        p_X = p_value(values_X, variances)
+        guarded_X = guarded_p_value(values_X, variances) if guarded else np.full_like(p_X, np.nan)
         for place, interval, p, guarded in zip(places, intervals, p_X, guarded_X, strict=True):
             told = _told(*pairs[place], seeds[place])
             found[place] = Difference(interval, float(p), float(guarded), told)
@@ -193,26 +194,23 @@ def _scores(system: System, seeds: tuple[int, ...]) -> Floats:
     return system.scores_R[[system.seeds.index(seed) for seed in seeds]]
 
 
-def _of_seeds(system: System, seeds: tuple[int, ...], centred_RB: Floats) -> Floats:
+def _of_seeds(system: System, seeds: tuple[int, ...]) -> Floats:
     if system.fixed:
-        return np.broadcast_to(centred_RB, (len(seeds), centred_RB.shape[1]))
+        return np.broadcast_to(system.centred_RB, (len(seeds), system.draw.resamples))
     if seeds == system.seeds:
-        return centred_RB
-    return centred_RB[[system.seeds.index(seed) for seed in seeds]]
+        return system.centred_RB
+    return system.centred_RB[[system.seeds.index(seed) for seed in seeds]]
 
 
 def _paired(
-    pairs: Sequence[tuple[System, System]],
-    seeds: Sequence[tuple[int, ...]],
-    centred_RB: Mapping[int, Floats],
+    pairs: Sequence[tuple[System, System]], seeds: Sequence[tuple[int, ...]]
 ) -> tuple[Floats, Variances]:
     both = [(*pair, common) for pair, common in zip(pairs, seeds, strict=True)]
     gaps_XR = np.stack([_scores(one, common) - _scores(two, common) for one, two, common in both])
     draw = pairs[0][0].draw
     gaps_XRB = np.empty((*gaps_XR.shape, draw.resamples))
     for gap_RB, (one, two, common) in zip(gaps_XRB, both, strict=True):
-        first_RB = _of_seeds(one, common, centred_RB[id(one)])
-        np.subtract(first_RB, _of_seeds(two, common, centred_RB[id(two)]), out=gap_RB)
+        np.subtract(_of_seeds(one, common), _of_seeds(two, common), out=gap_RB)
     gaps_XR = _snapped(gaps_XR)
     return gaps_XR.mean(axis=1), _beyond_rounding(split_centred(gaps_XR, gaps_XRB, draw.groups))
 

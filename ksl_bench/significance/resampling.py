@@ -15,6 +15,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Literal
 
 import numpy as np
@@ -54,7 +55,7 @@ class Resampling:
     draw: Draw
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@dataclass(frozen=True, eq=False)
 class System:
     """The scores of one system, as they are and on every resample."""
 
@@ -71,6 +72,16 @@ class System:
     def fixed(self) -> bool:
         """Whether nothing depends on a seed: it is then paired with any seed of another system."""
         return not self.seeds
+
+    @cached_property
+    def centred_RB(self) -> Floats:
+        """As of `centred`, (R, B); kept, since every comparison asks for it."""
+        return centred(self.resampled_BR.T)
+
+
+def centred(resampled_RB: Floats) -> Floats:
+    """Return by how much each resample differs from the mean over all, seed by seed, (..., R, B)."""
+    return np.asarray(resampled_RB - resampled_RB.mean(axis=-1, keepdims=True))
 
 
 def resample(

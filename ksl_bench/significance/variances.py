@@ -19,6 +19,8 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy import special
 
+from ksl_bench.significance.resampling import centred
+
 Floats = NDArray[np.float64]
 
 SMALLEST_P = 1e-30
@@ -99,11 +101,6 @@ def split(scores_R: Floats, resampled_BR: Floats, groups: int) -> Variances:
     """
     resampled_RB = np.swapaxes(resampled_BR, -1, -2)
     return split_centred(scores_R, centred(resampled_RB), groups)
-
-
-def centred(resampled_RB: Floats) -> Floats:
-    """Return by how much each resample differs from the mean over all, seed by seed, (..., R, B)."""
-    return np.asarray(resampled_RB - resampled_RB.mean(axis=-1, keepdims=True))
 
 
 def split_centred(scores_R: Floats, centred_RB: Floats, groups: int) -> Variances:
