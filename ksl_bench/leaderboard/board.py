@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import gc
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -160,6 +162,19 @@ def _scored(
     return scored
 
 
+@contextlib.contextmanager
+def _collecting_later() -> Iterator[None]:
+    """Keep the collector of cycles from walking all that a large board holds, over and over."""
+    before = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if before:
+            gc.enable()
+
+
+@_collecting_later()
 def read_board(store: Store, suite: str) -> Board:
     """Join a suite's results, and say what they show.
 
