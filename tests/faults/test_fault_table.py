@@ -6,7 +6,7 @@ from tests.faults.table import FAULTS, disk_is_possible, end_shared, undisturbed
 
 pytestmark = pytest.mark.slow
 
-AT_THE_GATE = {"a worker is killed", "a checkpoint is broken"}
+AT_THE_GATE = {"a worker is killed"}
 """The rest of the table takes a quarter of an hour, and is for the night."""
 assert FAULTS.keys() >= AT_THE_GATE
 
