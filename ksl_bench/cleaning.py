@@ -65,7 +65,7 @@ def find_waste(
     now = time.time() if now is None else now
     written = {entry.path: entry.modified for entry in entries}
     sizes = _Sizes(entries)
-    plans = [(name, at) for name in store.plans() for at in (None, *store.past_plans(name))]
+    plans = [(name, at) for name in store.plans.names() for at in (None, *store.plans.past(name))]
     old = {
         plan
         for plan in plans
@@ -73,7 +73,7 @@ def find_waste(
         and (at := written.get(plan_path(*plan))) is not None
         and now - at > older_than_days * DAY
     }
-    wanted = {key for plan in plans if plan not in old for key in _named(store.read_plan(*plan))}
+    wanted = {key for plan in plans if plan not in old for key in _named(store.plans.read(*plan))}
     waste = [
         sizes.waste(path, f"plan not run for {older_than_days:g} days")
         for path in sorted(plan_path(*plan) for plan in old)

@@ -142,7 +142,7 @@ def _hub() -> Finding:
 
 def _suite(name: str, store: Store) -> Iterator[Finding]:
     try:
-        suite = load_suite(name, stored=store.read_plan)
+        suite = load_suite(name, stored=store.plans.read)
         check_tokenizer_files(suite.evaluate.metrics)
         check_this_machine(suite.resources)
         plan = make_plan(suite, find_model(suite.model))

@@ -65,7 +65,7 @@ def run_suite(
     execution = Execution(plan, store, retry=retry)
     tracking = TrackingThread(store, suite, console)
     if not execution.pending:
-        store.write_plan(suite.name, plan.record())
+        store.plans.write(suite.name, plan.record())
         standing = _standing(execution)
         console.print(f"{suite.name}: nothing to do, {standing}", markup=False, soft_wrap=True)
         tracking.finish()
@@ -75,7 +75,7 @@ def run_suite(
         with Room(suite.resources, wanted=execution.pending, wait=wait) as room:
             groups = room.first()
             check_shared(store)
-            store.write_plan(suite.name, plan.record())
+            store.plans.write(suite.name, plan.record())
             console.print(
                 f"{suite.name}: {execution.pending} of {len(plan.works)} artifacts to make, {groups} "
                 f"worker group{'s' if groups > 1 else ''} of {suite.resources.workers_per_run}, in "
@@ -225,7 +225,7 @@ def describe_plan(name: str, assignments: Sequence[str], store: Store) -> dict[s
     Returns:
         What `ksl-bench plan --json` prints.
     """
-    suite = load_suite(name, assignments, stored=store.read_plan)
+    suite = load_suite(name, assignments, stored=store.plans.read)
     reference = find_model(suite.model, weights=False)
     data_problem: str | None = None
     plan: Plan | None = None

@@ -64,7 +64,7 @@ def run_sweep(
         lost = _search(base, trials, store, address, wait, console, tracking)
         trials.ended = not lost
     if trials.scored:
-        store.write_plan(space.spec.name, trials.record())
+        store.plans.write(space.spec.name, trials.record())
         tracking.finish()
     finished = all(one.status == "finished" for one in trials.scored.values())
     return {**trials.found(), "complete": finished and not lost}
@@ -74,7 +74,7 @@ def _write_down(trials: Trials, store: Store) -> bool:
     """Write what was scored so far, if anything: who looks finds it, and so does MLflow."""
     if trials.scored:
         with contextlib.suppress(StorageError):  # told by whoever makes the next artifact
-            store.write_plan(trials.space.spec.name, trials.record())
+            store.plans.write(trials.space.spec.name, trials.record())
     return bool(trials.scored)
 
 
@@ -82,7 +82,7 @@ def _all_there(trials: Trials, store: Store) -> bool:
     """Score all choices from the store, if they are known beforehand and nothing has to be made."""
     space = trials.space
     if space.is_adaptive:
-        known = trials.stored(store.read_plan(space.spec.name))
+        known = trials.stored(store.plans.read(space.spec.name))
     else:
         known = [Trial(name, one) for name in space.spec.baselines for one in space.choices(name)]
     if not known or not all(trials.is_there(one) for one in known):

@@ -52,7 +52,7 @@ def main() -> None:
     first = timed_run(options.suite, storage, options.assignments)
     second = timed_run(options.suite, storage, options.assignments)
     store = Store(storage)
-    plan = store.read_plan(options.suite)
+    plan = store.plans.read(options.suite)
     assert plan is not None
     parts: dict[str, dict[str, float]] = {"state": {}, "ticket": {}, "evaluation": {}}
     for row in plan["rows"]:

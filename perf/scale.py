@@ -147,7 +147,7 @@ def driven(runs: int, folder: Path, *, tracking: bool) -> dict[str, float]:
     plan = plan_of(runs)
     planned = time.perf_counter() - begun
     store = Store(str(folder / f"runs-{runs}"))
-    store.write_plan(plan.suite.name, plan.record())
+    store.plans.write(plan.suite.name, plan.record())
     thread = TrackingThread(store, plan.suite, Console(file=io.StringIO()))
     pool = RayPool(plan, store, groups=2, make_builder=StubBuilder)
     first: list[float] = []
@@ -202,7 +202,7 @@ def leaderboard_over(results: int, folder: Path) -> dict[str, float]:
                 rows.append(
                     {**record["rows"][work.seed], "baseline": name, "evaluation": key, **where}
                 )
-    store.write_plan("board", {**record, "rows": rows})
+    store.plans.write("board", {**record, "rows": rows})
     before, begun = resident(), time.perf_counter()
     board = read_board(store, "board")
     read = time.perf_counter() - begun

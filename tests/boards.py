@@ -180,5 +180,5 @@ class Written:
             "data": {},
             "rows": self.rows,
         }
-        self.store.write_plan(self.name, plan)
+        self.store.plans.write(self.name, plan)
         return self.store

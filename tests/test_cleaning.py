@@ -8,6 +8,7 @@ import pytest
 from ksl_bench.cleaning import DAY, find_waste, remove_waste
 from ksl_bench.store import Store, key_of
 from ksl_bench.store.audits import read_audit, write_audit
+from tests.store.checkpoints import write_checkpoint
 
 NOBODYS = "nobody's"
 LATER = time.time() + 2 * DAY
@@ -26,14 +27,14 @@ def store(tmp_path):
         store.finish("evaluation", key(name), {}, {"outputs.jsonl": b"{}\n"})
         store.finish("ticket", key(name), {}, {"ticket": b"t"})
         write_audit(store, key(name), {"text": "t"})
-    store.write_checkpoint(key("shared"), 5, {"state.safetensors": b"c" * 100})
-    store.write_checkpoint(key("under way"), 5, {"state.safetensors": b"c" * 100})
+    write_checkpoint(store, key("shared"), 5, {"state.safetensors": b"c" * 100})
+    write_checkpoint(store, key("under way"), 5, {"state.safetensors": b"c" * 100})
     for suite, names in (("one", ["shared"]), ("two", ["shared", "own", "under way"])):
         rows = [
             {"state": key(n), "ticket": key(n), "evaluation": key(n), "source_state": None}
             for n in names
         ]
-        store.write_plan(suite, {"rows": rows})
+        store.plans.write(suite, {"rows": rows})
     broken = tmp_path / f"store/evaluations/{key('own')}.corrupt-1"
     broken.mkdir()
     (broken / "outputs.jsonl").write_text("x")
@@ -47,9 +48,9 @@ def paths(waste):
 
 
 def test_what_a_row_rests_on_beside_its_own_artifacts_stays(store):
-    plan = store.read_plan("two")
+    plan = store.plans.read("two")
     plan["rows"][0]["earlier"] = [["state", key(NOBODYS), "step one"]]
-    store.write_plan("two", plan)
+    store.plans.write("two", plan)
     found = paths(find_waste(store, now=LATER))
     assert f"states/{key(NOBODYS)}" not in found
     assert f"evaluations/{key(NOBODYS)}" in found
@@ -72,9 +73,9 @@ def test_what_no_plan_names_goes_and_the_rest_stays(store):
     assert store.is_finished("state", key("shared"))
     assert store.is_finished("ticket", key("own"))
     assert read_audit(store, key("own"), text="t") is not None
-    assert store.newest_checkpoint(key("under way")) == 5
+    assert store.checkpoints(key("under way")).newest() == 5
     assert store.record("state", key(NOBODYS)) is None
-    assert store.plans() == ["one", "two"]
+    assert store.plans.names() == ["one", "two"]
 
 
 def test_what_is_young_stays_for_a_sweep_under_way_has_no_plan_yet(store):

@@ -25,7 +25,7 @@ SMALL = [
 def run(tmp_path, *assignments):
     suite = load_suite("directions", [*SMALL, *assignments])
     plan, store = make_plan(suite, find_model(suite.model)), Store(str(tmp_path))
-    store.write_plan(suite.name, plan.record())
+    store.plans.write(suite.name, plan.record())
     assert Execution(plan, store).run(InProcessPool(plan, store)).complete
     return read_board(store, suite.name), store
 

@@ -126,9 +126,9 @@ def test_no_name_in_a_suite_leads_out_of_the_storage(change):
 def test_no_plan_is_read_or_written_outside_the_storage(tmp_path, name):
     store = Store(str(tmp_path / "store"))
     with pytest.raises(StorageError):
-        store.write_plan(name, {})
+        store.plans.write(name, {})
     with pytest.raises(StorageError):
-        store.read_plan(name)
+        store.plans.read(name)
 
 
 def test_set_calls_nothing(tmp_path):

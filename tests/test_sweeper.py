@@ -34,14 +34,14 @@ def store(tmp_path):
             put(store, work.kind, key, score=100 * rate)
         trials.run(trial, pool=None)
     trials.ended = True
-    store.write_plan("learning_rate", trials.record())
+    store.plans.write("learning_rate", trials.record())
     return store
 
 
 def test_a_second_call_finds_what_the_first_one_chose(store):
     again = trials_of(store)
     assert _all_there(again, store)
-    assert again.found()["trials"] == store.read_plan("learning_rate")["sweep"]["trials"]
+    assert again.found()["trials"] == store.plans.read("learning_rate")["sweep"]["trials"]
 
 
 @pytest.mark.parametrize(
@@ -58,7 +58,7 @@ def test_another_space_or_another_suite_is_another_sweep(store, change):
 
 
 def test_a_sweep_that_was_cut_off_proposes_anew(store):
-    plan = store.read_plan("learning_rate")
+    plan = store.plans.read("learning_rate")
     assert trials_of(store).stored(plan)
     assert not trials_of(store).stored({**plan, "sweep": {**plan["sweep"], "ended": False}})
     assert not trials_of(store).stored(None)
@@ -72,8 +72,8 @@ def test_a_plan_under_way_is_no_past_plan(store):
         for key, work in trials.plan(trial).works.items():
             put(store, work.kind, key, score=1.0)
         trials.run(trial, pool=None)
-        store.write_plan("learning_rate", trials.record())
-    assert len(store.past_plans("learning_rate")) == 1
+        store.plans.write("learning_rate", trials.record())
+    assert len(store.plans.past("learning_rate")) == 1
 
 
 def test_of_equal_scores_the_first_name_wins_in_whatever_order_trials_end(tmp_path):

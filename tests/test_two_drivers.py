@@ -25,7 +25,7 @@ from ksl_bench.suite import load_suite
 quiet_models()
 store, suite = Store(sys.argv[1]), load_suite("quickstart", sys.argv[2:])
 plan = make_plan(suite, find_model(suite.model))
-store.write_plan(suite.name, plan.record())
+store.plans.write(suite.name, plan.record())
 tally = Execution(plan, store).run(InProcessPool(plan, store))
 board = json.loads(as_json(read_board(store, suite.name)))
 print(json.dumps({"made": tally.made, "of": len(plan.works), "complete": tally.complete, "board": board}))

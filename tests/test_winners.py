@@ -33,7 +33,7 @@ def store(tmp_path_factory):
                 put(store, work.kind, key, score=1000 * work.baseline.train.learning_rate)
             trials.run(trial, pool=None)
     trials.ended = True
-    store.write_plan(space.spec.name, trials.record())
+    store.plans.write(space.spec.name, trials.record())
     return store
 
 
@@ -44,7 +44,7 @@ def put(store, kind, key, *, score):
 
 
 def test_every_winner_is_there_under_the_name_of_its_choice(store):
-    suite = load_suite("tuned", SMALL, stored=store.read_plan)
+    suite = load_suite("tuned", SMALL, stored=store.plans.read)
     assert [one.name for one in suite.baselines] == [
         "base",
         "full.learning_rate-0.01",
@@ -64,7 +64,7 @@ def test_a_winner_is_the_very_state_that_the_sweep_tuned(store):
     trial = space.trial("lora", {"train.learning_rate": 0.1})
     model = find_model(trial.model)
     searched = make_plan(trial, model)
-    suite = load_suite("tuned", SMALL, stored=store.read_plan)
+    suite = load_suite("tuned", SMALL, stored=store.plans.read)
     again = make_plan(suite.model_copy(update={"seeds": (0,)}), model)
     (before,) = [row for row in searched.rows if row.baseline == "lora.learning_rate-0.1"]
     (after,) = [row for row in again.rows if row.baseline == "lora.learning_rate-0.1"]
@@ -73,7 +73,7 @@ def test_a_winner_is_the_very_state_that_the_sweep_tuned(store):
 
 
 def test_the_search_is_on_the_bill_what_trials_share_once(store):
-    suite = load_suite("tuned", SMALL, stored=store.read_plan)
+    suite = load_suite("tuned", SMALL, stored=store.plans.read)
     lora = suite.baseline("lora.learning_rate-0.1").search
     assert (lora.space, lora.trials, lora.seeds, lora.steps) == ("learning_rate", 4, (0,), 480)
     assert lora.device_hours == pytest.approx(4 * (36 + 7.2) / 3600)
@@ -97,7 +97,7 @@ def test_the_leaderboard_says_what_the_search_took():
 
 def test_only_some_of_the_winners_can_be_taken(store):
     listed = 'baselines=[base, {"from_sweep": "learning_rate", "baselines": ["lora"]}]'
-    suite = load_suite("tuned", [*SMALL, listed], stored=store.read_plan)
+    suite = load_suite("tuned", [*SMALL, listed], stored=store.plans.read)
     assert [one.name for one in suite.baselines] == ["base", "lora.learning_rate-0.1"]
 
 
@@ -121,13 +121,13 @@ def test_only_some_of_the_winners_can_be_taken(store):
 )
 def test_what_would_not_be_an_honest_test_is_refused(store, change, said):
     with pytest.raises(ConfigError, match=r".") as caught:
-        load_suite("tuned", [*SMALL, change], stored=store.read_plan)
+        load_suite("tuned", [*SMALL, change], stored=store.plans.read)
     assert said in "\n".join(caught.value.problems)
 
 
 def test_a_sweep_that_has_not_ended_has_no_winners_yet(store):
     def stored(name):
-        plan = store.read_plan(name)
+        plan = store.plans.read(name)
         return plan and {**plan, "sweep": {**plan["sweep"], "ended": False}}
 
     with pytest.raises(

@@ -59,9 +59,9 @@ def certify_suite(
         StorageError: If the suite was never run over this store.
         TicketError: If it transfers no ticket that is finished.
     """
-    plan = store.read_plan(suite)
+    plan = store.plans.read(suite)
     if plan is None:
-        raise StorageError(f"nothing is stored of {unknown('suite', suite, store.plans())}")
+        raise StorageError(f"nothing is stored of {unknown('suite', suite, store.plans.names())}")
     settings = Suite.model_validate(plan["suite"])
     claims = list(_claims(store, settings, plan))
     if not claims:

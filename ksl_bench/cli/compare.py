@@ -137,7 +137,7 @@ def _is_date(text: str) -> bool:
 
 
 def _suite(stores: list[Store], wanted: str | None) -> str:
-    shared = [name for name in stores[0].plans() if name in stores[1].plans()]
+    shared = [name for name in stores[0].plans.names() if name in stores[1].plans.names()]
     if wanted is None and len(shared) == 1:
         return shared[0]
     if wanted is None:
@@ -158,7 +158,7 @@ def _side(store: Store, suite: str, given: str) -> Side:
     hour, minute, second = clock if clock[0] else ("23", "59", "59")
     until = f"{year}{month}{day}T{hour}{minute}{second or '59'}Z"
     last = plan_of(store, suite).get("written_at", "")
-    stamps = [*store.past_plans(suite), last]
+    stamps = [*store.plans.past(suite), last]
     known = [stamp for stamp in stamps if stamp and stamp <= until]
     if not known:
         there = ", ".join(stamps)

@@ -227,7 +227,7 @@ def _checked(verb: str, arguments: list[str], options: Options) -> Command:
     if verb == "sweep":
         name = load_space(subject, changes, seed_offset=offset).spec.name
     else:
-        suite = load_suite(subject, changes, stored=open_store(given["storage"]).read_plan)
+        suite = load_suite(subject, changes, stored=open_store(given["storage"]).plans.read)
         name = suite.name if offset is None else with_new_seeds(suite, offset).name
     arguments = [_inside(one, options.working_dir) if one == subject else one for one in arguments]
     storage = given["storage"] or os.environ.get("KSL_BENCH_STORAGE")

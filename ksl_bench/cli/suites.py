@@ -61,7 +61,7 @@ def run(
 
     quiet_libraries()
     store = open_store(storage)
-    wanted = load_suite(suite, set_ or [], stored=store.read_plan)
+    wanted = load_suite(suite, set_ or [], stored=store.plans.read)
     if seed_offset is not None:
         wanted = with_new_seeds(wanted, seed_offset)
     console = err if json_ else out
@@ -192,7 +192,7 @@ def leaderboard(
     names = (
         [Path(suite).stem if suite.endswith((".yaml", ".yml")) else suite]
         if suite
-        else store.plans()
+        else store.plans.names()
     )
     if not names:
         raise KslBenchError(f"--storage: nothing is stored in {store.root}")
@@ -279,8 +279,8 @@ def track(
     if not sync:
         raise KslBenchError("track: say --sync to write to MLflow")
     store = open_store(storage)
-    for name in store.plans():
-        plan = store.read_plan(name)
+    for name in store.plans.names():
+        plan = store.plans.read(name)
         if plan is not None:
             Tracker(store, uri=uri or plan["suite"]["tracking"]["uri"]).sync(name)
             out.print(f"{name}: MLflow is up to date", markup=False)

@@ -85,9 +85,9 @@ def plan_of(store: Store, suite: str, at: str | None = None) -> dict[str, Any]:
     Raises:
         StorageError: If the suite was never run over this store.
     """
-    plan = store.read_plan(suite, at)
+    plan = store.plans.read(suite, at)
     if plan is None:
-        raise StorageError(f"nothing is stored of {unknown('suite', suite, store.plans())}")
+        raise StorageError(f"nothing is stored of {unknown('suite', suite, store.plans.names())}")
     return plan
 
 

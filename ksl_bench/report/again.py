@@ -59,7 +59,7 @@ def _assignments(name: str, wanted: Mapping[str, Any], store: Store) -> tuple[st
     from ksl_bench.suite import load_suite  # which imports the methods, and they take seconds
 
     def loaded(assignments: Sequence[str]) -> dict[str, Any]:
-        suite = load_suite(name, assignments, stored=store.read_plan)
+        suite = load_suite(name, assignments, stored=store.plans.read)
         return dict(suite.model_dump(mode="json", by_alias=True))
 
     try:

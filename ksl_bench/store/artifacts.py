@@ -3,7 +3,7 @@
     <root>/states/<key>/{state.safetensors, config.yaml, metrics.jsonl, checkpoints/, state.json}
     <root>/tickets/<key>.safetensors, <key>.json
     <root>/evaluations/<key>/{outputs.jsonl, result.json}
-    <root>/suites/<name>.json           the plan of the last run; <name>@<time>.json: earlier ones
+    <root>/suites/<name>.json           the plan of the last run: see `plans`
     <root>/leases/<key>.json            while a driver works on an artifact: see `leases`
 
 An artifact is its record: a JSON object that names the digest of every file and is written last.
@@ -25,24 +25,21 @@ from ksl_bench.store.files import Files, digest_of
 from ksl_bench.store.layout import (
     FOLDERS,
     KEY,
-    NAME,
-    STAMP,
     TICKET,
     body_path,
     file_path,
     named,
-    plan_path,
     record_path,
 )
 from ksl_bench.store.leases import Leases
 from ksl_bench.store.local import Digest
+from ksl_bench.store.plans import Plans
 from ksl_bench.store.records import (
     SCHEMA,
     STATUSES,
     canonical,
     is_record,
     parse_object,
-    render_object,
     render_record,
 )
 
@@ -71,6 +68,7 @@ class Store:
         self.root = self._files.root
         self.leases = Leases(self._files)
         """Of this process; a copy of the store in another process has its own."""
+        self.plans = Plans(self._files)
 
     def __str__(self) -> str:
         return self.root
@@ -265,119 +263,9 @@ class Store:
         """Add lines to a file; an object store writes it anew."""
         self._files.append(file_path(kind, key, name), _joined(lines))
 
-    # Checkpoints of a state under way.
-
-    def write_checkpoint(
-        self, key: str, step: int, files: Mapping[str, bytes | Path], *, keep: int = 1
-    ) -> None:
-        """Write a whole checkpoint, then remove older ones."""
-        parts = {
-            name: self.write_checkpoint_part(key, step, name, content)
-            for name, content in files.items()
-        }
-        self.close_checkpoint(key, step, parts, keep=keep)
-
-    def write_checkpoint_part(
-        self, key: str, step: int, name: str, content: bytes | Path
-    ) -> Digest:
-        """Write one file of a checkpoint, which does not count before it is closed."""
-        return self._checkpoints(key).write_part(step, named(name), content)
-
-    def close_checkpoint(
-        self, key: str, step: int, parts: Mapping[str, Digest], *, keep: int = 1
-    ) -> None:
-        """Make a checkpoint count, then remove older ones.
-
-        Args:
-            key: Of the state.
-            step: After which it was taken.
-            parts: By name, what `write_checkpoint_part` returned.
-            keep: Checkpoints that stay, this one with them.
-        """
-        self._checkpoints(key).close(step, parts, keep=keep)
-
-    def newest_checkpoint(self, key: str) -> int | None:
-        """Return the step of the newest checkpoint that is whole; broken ones are set aside."""
-        return self._checkpoints(key).newest()
-
-    def read_checkpoint(self, key: str, step: int, name: str) -> bytes:
-        """Return one file of a checkpoint.
-
-        Raises:
-            StorageError: If it is not there, or not what the manifest says.
-        """
-        return self._checkpoints(key).read(step, named(name))
-
-    def latest_checkpoint(self, key: str) -> tuple[int, dict[str, bytes]] | None:
-        """Return step and files of the newest checkpoint that is whole, None if there is none."""
-        checkpoints = self._checkpoints(key)
-        step = checkpoints.newest()
-        if step is None:
-            return None
-        return step, {name: checkpoints.read(step, name) for name in checkpoints.parts(step)}
-
-    def remove_checkpoints(self, key: str) -> None:
-        """Remove all checkpoints of a state, those set aside with them."""
-        self._checkpoints(key).remove()
-
-    def _checkpoints(self, key: str) -> CheckpointFiles:
+    def checkpoints(self, key: str) -> CheckpointFiles:
+        """Return where a state under way has its checkpoints."""
         return CheckpointFiles(self._files, f"{body_path('state', key)}/checkpoints")
-
-    # Plans of suites.
-
-    def write_plan(self, name: str, plan: Mapping[str, Any]) -> None:
-        """Write the plan of the last run of a suite; an earlier one that says something else is kept.
-
-        Unless it is a sweep's that had not ended: such a one is written again and again on the way.
-
-        `written_at` says when a plan was first written; the file's own time is that of the last run.
-        """
-        last, stamp = self.read_plan(name), datetime.now(UTC).strftime("%Y%m%dT%H%M%SZ")
-        if last is not None and "written_at" in last:
-            if {**_read(plan), "written_at": last["written_at"]} == last:
-                stamp = last["written_at"]
-            elif last.get("sweep", {}).get("ended", True):
-                self._files.write(plan_path(name, last["written_at"]), render_object(last))
-        self._files.write(plan_path(name), render_object({**plan, "written_at": stamp}))
-
-    def read_plan(self, name: str, at: str | None = None) -> dict[str, Any] | None:
-        """Return the plan of a suite, None if there is none; a broken one is set aside.
-
-        Args:
-            name: Of the suite.
-            at: One of `past_plans`; the last plan where none is given.
-        """
-        path = plan_path(name, at)
-        content = self._files.read(path)
-        if content is None:
-            return None
-        plan = parse_object(content)
-        if plan is None:
-            self._files.set_aside(path, "not a JSON object")
-        return plan
-
-    def past_plans(self, name: str) -> list[str]:
-        """Return the stamps (UTC, 20261124T023000Z) of a suite's earlier plans, the oldest first."""
-        parts = (one.removesuffix(".json").split("@") for one in self._files.names("suites"))
-        return sorted(
-            part[1]
-            for part in parts
-            if len(part) == 2 and part[0] == name and STAMP.fullmatch(part[1])
-        )
-
-    def plans(self) -> list[str]:
-        """Return the names of the suites that have a plan, sorted."""
-        names = (
-            name.removesuffix(".json")
-            for name in self._files.names("suites")
-            if name.endswith(".json")
-        )
-        return sorted(name for name in names if NAME.fullmatch(name))
-
-
-def _read(plan: Mapping[str, Any]) -> dict[str, Any]:
-    """Return a plan as it will be read."""
-    return parse_object(render_object(plan)) or {}
 
 
 def _joined(lines: Sequence[str]) -> bytes:

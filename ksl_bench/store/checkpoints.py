@@ -12,6 +12,7 @@ from pathlib import Path
 
 from ksl_bench.errors import StorageError
 from ksl_bench.store.files import Files, digest_of
+from ksl_bench.store.layout import NAME, named
 from ksl_bench.store.local import Digest
 from ksl_bench.store.records import READ, SCHEMA, is_digests, parse_object, render_object
 
@@ -27,11 +28,17 @@ class CheckpointFiles:
         self._files, self._folder = files, folder
 
     def write_part(self, step: int, name: str, content: bytes | Path) -> Digest:
-        """Write one part."""
-        return self._files.write(f"{self._parts(step)}/{name}", content)
+        """Write one part, which does not count before its checkpoint is closed."""
+        return self._files.write(self._part(step, name), content)
 
     def close(self, step: int, parts: Mapping[str, Digest], *, keep: int) -> None:
-        """Write the manifest, then remove all but the newest `keep` up to this one."""
+        """Make a checkpoint count, then remove older ones.
+
+        Args:
+            step: After which it was taken.
+            parts: By name, what `write_part` returned.
+            keep: Checkpoints that stay, this one with them.
+        """
         if not parts or keep < 1:
             raise ValueError(f"a checkpoint has parts, and one is kept; got keep={keep}")
         manifest = {"schema": SCHEMA, "step": step, "files": dict(parts)}
@@ -56,10 +63,6 @@ class CheckpointFiles:
             self._files.set_aside(self._parts(step), f"{broken} is broken")
         return None
 
-    def parts(self, step: int) -> list[str]:
-        """Return the names of a checkpoint's parts."""
-        return list(self._require_manifest(step))
-
     def read(self, step: int, name: str) -> bytes:
         """Return a part.
 
@@ -67,7 +70,7 @@ class CheckpointFiles:
             StorageError: If it is not there, or not what the manifest says.
         """
         expected = self._require_manifest(step).get(name)
-        path = f"{self._parts(step)}/{name}"
+        path = self._part(step, name)
         content = self._files.read(path)
         if content is None or expected is None:
             raise StorageError(f"{self._files.location(path)}: no such part of a checkpoint")
@@ -76,11 +79,14 @@ class CheckpointFiles:
         return content
 
     def remove(self) -> None:
-        """Remove all."""
+        """Remove all checkpoints of the state, those set aside with them."""
         self._files.remove(self._folder)
 
     def _parts(self, step: int) -> str:
         return f"{self._folder}/step-{step}"
+
+    def _part(self, step: int, name: str) -> str:
+        return f"{self._parts(step)}/{named(name)}"
 
     def _manifest(self, step: int) -> str:
         return f"{self._folder}/step-{step}.json"
@@ -90,7 +96,8 @@ class CheckpointFiles:
         if manifest is None or manifest.get("schema") not in READ or manifest.get("step") != step:
             return None
         parts: dict[str, Digest] = manifest.get("files", {})
-        return parts if parts and is_digests(parts) else None
+        whole = parts and is_digests(parts) and all(map(NAME.fullmatch, parts))
+        return parts if whole else None
 
     def _require_manifest(self, step: int) -> dict[str, Digest]:
         parts = self._read_manifest(step)
@@ -100,7 +107,7 @@ class CheckpointFiles:
 
     def _broken_part(self, step: int, parts: Mapping[str, Digest]) -> str | None:
         for name, expected in parts.items():
-            if self._files.digest(f"{self._parts(step)}/{name}") != expected:
+            if self._files.digest(self._part(step, name)) != expected:
                 return name
         return None
 

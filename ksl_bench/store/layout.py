@@ -13,6 +13,7 @@ TICKET = "ticket"
 """The name of a ticket's only file."""
 
 FOLDERS = {"state": "states", "ticket": "tickets", "evaluation": "evaluations"}
+PLANS = "suites"
 _RECORDS = {"state": "state.json", "evaluation": "result.json"}
 CHAIN = (
     ("source_state", "state"),
@@ -73,7 +74,7 @@ def audit_path(key: str) -> str:
 def plan_path(name: str, at: str | None = None) -> str:
     """Return where the plan of a suite is; `at` is the stamp of an earlier one."""
     if at is None:
-        return f"suites/{named(name)}.json"
+        return f"{PLANS}/{named(name)}.json"
     if not STAMP.fullmatch(at):
         raise StorageError(f"not the stamp of a plan: {at!r}; must be like 20261124T023000Z")
-    return f"suites/{named(name)}@{at}.json"
+    return f"{PLANS}/{named(name)}@{at}.json"

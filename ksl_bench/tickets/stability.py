@@ -57,9 +57,9 @@ def measure_stability(store: Store, suite: str, sizes: Sequence[int]) -> dict[st
         StorageError: If the suite was never run over this store.
         TicketError: If fewer than two embedding tunings are finished.
     """
-    plan = store.read_plan(suite)
+    plan = store.plans.read(suite)
     if plan is None:
-        raise StorageError(f"nothing is stored of {unknown('suite', suite, store.plans())}")
+        raise StorageError(f"nothing is stored of {unknown('suite', suite, store.plans.names())}")
     settings = Suite.model_validate(plan["suite"])
     base = _Base.of(plan)
     runs, missing = _tuned(store, settings, plan)

@@ -55,7 +55,7 @@ class Tracker:
             TrackingError: If MLflow refuses, or nothing is stored of the suite.
         """
         with blamed_on(self.store.root):
-            plan = self.store.read_plan(suite)
+            plan = self.store.plans.read(suite)
             if plan is None:
                 raise TrackingError(f"nothing is stored of suite {suite!r} in {self.store.root}")
             runs = read_runs(self.store, plan["rows"])

@@ -27,8 +27,8 @@ class StoredCheckpoints:
 
     def __init__(self, store: Store, key: str, worker: Worker) -> None:
         """Look up the newest whole checkpoint: once, by the leader, so that all ranks agree."""
-        self._store, self._key, self._worker = store, key, worker
-        newest = [store.newest_checkpoint(key) if worker.leads else None]
+        self._files, self._worker = store.checkpoints(key), worker
+        newest = [self._files.newest() if worker.leads else None]
         if worker.world_size > 1:
             dist.broadcast_object_list(newest, src=0)
         self._newest = newest[0]
@@ -41,30 +41,22 @@ class StoredCheckpoints:
         """Read it, each rank its own shard."""
         if self._newest is None:
             return None
-        read = self._store.read_checkpoint
         return Checkpoint(
             self._newest,
-            load(read(self._key, self._newest, STATE)),
-            read(self._key, self._newest, _shard(self._worker.rank)),
+            load(self._files.read(self._newest, STATE)),
+            self._files.read(self._newest, _shard(self._worker.rank)),
         )
 
     def save(self, step: int, state: dict[str, Tensor], shard: bytes) -> None:
         """Write this rank's part; the leader closes the checkpoint once all parts are there."""
-        digests = {
-            _shard(self._worker.rank): self._store.write_checkpoint_part(
-                self._key, step, _shard(self._worker.rank), shard
-            )
-        }
+        own = _shard(self._worker.rank)
+        digests = {own: self._files.write_part(step, own, shard)}
         if self._worker.leads:
-            digests[STATE] = self._store.write_checkpoint_part(self._key, step, STATE, save(state))
+            digests[STATE] = self._files.write_part(step, STATE, save(state))
         parts = [digests]
         if self._worker.world_size > 1:
             parts = [{} for _ in range(self._worker.world_size)]
             dist.all_gather_object(parts, digests)
         if self._worker.leads:
-            self._store.close_checkpoint(
-                self._key,
-                step,
-                {name: one for part in parts for name, one in part.items()},
-                keep=KEPT,
-            )
+            written = {name: one for part in parts for name, one in part.items()}
+            self._files.close(step, written, keep=KEPT)

@@ -99,7 +99,7 @@ def write_state(
         whole = _with_values(warm, work, trained.ticket, outcome.state)
         files["ticket.safetensors"] = whole.to_bytes()
     warm.store.finish("state", work.key, record, files)
-    warm.store.remove_checkpoints(work.key)
+    warm.store.checkpoints(work.key).remove()
     return Outcome(work.key, "finished")
 
 

@@ -40,7 +40,7 @@ def made(tmp_path_factory):
     suite = load_suite("quickstart", SETTINGS)
     plan = make_plan(suite, find_model(suite.model))
     assert Execution(plan, store, retry=False).run(InProcessPool(plan, store)).complete
-    store.write_plan(suite.name, plan.record())
+    store.plans.write(suite.name, plan.record())
     return store, suite, next(row for row in plan.rows if row.baseline == "ks_transfer_k18")
 
 
@@ -115,11 +115,11 @@ def test_what_a_suite_brings_itself_is_refused(made, ksl, option, value):
 def test_a_suite_that_scores_dev_is_audited_on_dev(made):
     """The plan of a sweep knows of no devtest; a copy of a finished plan without one stands for it."""
     store, suite, _ = made
-    plan = store.read_plan("quickstart")
+    plan = store.plans.read("quickstart")
     evaluate = {**plan["suite"]["evaluate"], "split": "dev"}
     task = {**plan["suite"]["task"], "dev_size": 5, "devtest_files": "nowhere"}
     scored = {**plan["suite"], "evaluate": evaluate, "task": task}
-    store.write_plan("dev", {**plan, "suite": scored, "data": {"default": {}}})
+    store.plans.write("dev", {**plan, "suite": scored, "data": {"default": {}}})
     (found,) = certify_suite(store, "dev", smoothing=Smoothing(positions=0))
     wanted = build_task(suite.tasks["default"].model_copy(update={"dev_size": 5})).read("dev")
     assert found["sentences"] == 5
@@ -128,10 +128,10 @@ def test_a_suite_that_scores_dev_is_audited_on_dev(made):
 
 def test_the_model_is_found_as_the_suite_asks_and_as_the_plan_pinned_it(made, monkeypatch):
     store, *_ = made
-    plan = store.read_plan("quickstart")
+    plan = store.plans.read("quickstart")
     model = {**plan["suite"]["model"], "revision": "main", "trust_remote_code": True}
     pinned = {"name": "tiny-base", "revision": "c0ffee"}
-    store.write_plan(
+    store.plans.write(
         "pinned", {**plan, "suite": {**plan["suite"], "model": model}, "model": pinned}
     )
 
@@ -148,9 +148,9 @@ def test_the_model_is_found_as_the_suite_asks_and_as_the_plan_pinned_it(made, mo
 
 def test_a_suite_without_a_transfer_is_told_so(ksl, made):
     store, *_ = made
-    plan = store.read_plan("quickstart")
+    plan = store.plans.read("quickstart")
     rows = [one for one in plan["rows"] if one["baseline"] != "ks_transfer_k18"]
-    store.write_plan("other", {**plan, "rows": rows})
+    store.plans.write("other", {**plan, "rows": rows})
     done = ksl("certify", "--suite", "other", "--storage", store.root)
     assert done.returncode == 2
     assert "no finished KS ticket under partial_transfer" in done.stderr

@@ -113,6 +113,6 @@ def test_an_object_store_gives_the_same_board(store, rows):
         record = store.record("evaluation", path)
         files = {name: store.read_bytes("evaluation", path, name) for name in record["files"]}
         other.finish("evaluation", path, record, files)
-    other.write_plan("mine", store.read_plan("mine"))
+    other.plans.write("mine", store.plans.read("mine"))
     there = {row["baseline"]: row for row in read_board(other, "mine").rows}
     assert there["lora"] == rows["lora"]

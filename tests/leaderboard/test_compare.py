@@ -94,7 +94,7 @@ def test_the_command_exits_1_on_a_regression_beyond_the_bound_only(ksl, tmp_path
 
 def test_two_dates_of_one_storage(ksl, tmp_path):
     store = written(tmp_path / "a", one=0.95).done()
-    plan = store.read_plan("mine")
+    plan = store.plans.read("mine")
     path = tmp_path / "a/suites/mine.json"
     path.write_text(json.dumps({**plan, "written_at": "20261120T100000Z"}))
     written(tmp_path / "a", one=0.95, two=0.9).done()
@@ -125,7 +125,7 @@ def test_the_difference_is_that_of_the_two_systems(tmp_path):
     ]
     found = compare(*(Side(store, "mine") for store in stores)).changes[0]
     systems = [
-        next(read_conditions(store, store.read_plan("mine"))).systems[0]["first_line", "bleu"]
+        next(read_conditions(store, store.plans.read("mine"))).systems[0]["first_line", "bleu"]
         for store in stores
     ]
     (expected,) = differences([(systems[1], systems[0])])

@@ -151,7 +151,7 @@ def test_a_row_shows_what_ran_at_its_own_step_and_alone_as_at_the_first(tmp_path
     store = made.done()
     ran = {
         place: (row["criterion"], row["k"], row["sparsity"], dict(terms)["budget"])
-        for one in read_conditions(store, store.read_plan(made.name))
+        for one in read_conditions(store, store.plans.read(made.name))
         for place, row, terms in zip(one.places, one.rows, one.terms, strict=True)
     }
     batch = "of 16 examples"

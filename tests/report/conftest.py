@@ -167,7 +167,7 @@ class Bench:
             "verdicts": {"margin": 1.0, "rule": "first_line"},
         }
         plan = {"suite": suite, "model": {"name": "tiny", "revision": None}, "rows": self.rows}
-        self.store.write_plan("mine", plan)
+        self.store.plans.write("mine", plan)
         return read_board(self.store, "mine")
 
 

@@ -19,8 +19,8 @@ def test_one_stored_suite_needs_no_name(ksl, bench):
 
 
 def test_several_suites_want_a_name(ksl, bare):
-    plan = bare.store.read_plan("mine")
-    bare.store.write_plan("other", plan)
+    plan = bare.store.plans.read("mine")
+    bare.store.plans.write("other", plan)
     done = ksl("leaderboard", "--storage", bare.store.root, "--format", "html")
     bare.store.files.remove("suites/other.json")
     assert done.returncode != 0

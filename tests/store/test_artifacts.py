@@ -79,7 +79,7 @@ def test_the_layout_is_the_contract(store):
     store.append_lines("state", KEY, "metrics.jsonl", ["{}"])
     store.finish("ticket", KEY, {}, {"ticket": b"t"})
     store.finish("evaluation", KEY, {}, {"outputs.jsonl": b"o"})
-    store.write_plan("quickstart", {"rows": []})
+    store.plans.write("quickstart", {"rows": []})
     assert names(store) == [
         f"evaluations/{KEY}/outputs.jsonl",
         f"evaluations/{KEY}/result.json",
@@ -103,12 +103,11 @@ def test_what_is_not_there_is_absent(store):
     assert store.record("evaluation", KEY) is None
     assert not store.is_finished("evaluation", KEY)
     assert store.read_lines("state", KEY, "metrics.jsonl") == []
-    assert store.latest_checkpoint(KEY) is None
-    assert store.newest_checkpoint(KEY) is None
-    assert store.read_plan("quickstart") is None
-    assert store.plans() == []
+    assert store.checkpoints(KEY).newest() is None
+    assert store.plans.read("quickstart") is None
+    assert store.plans.names() == []
     assert list(store.results()) == []
-    store.remove_checkpoints(KEY)
+    store.checkpoints(KEY).remove()
     with pytest.raises(StorageError, match=f"no ticket {KEY}"):
         store.read_ticket(KEY)
 
@@ -261,14 +260,14 @@ def test_a_local_write_is_whole_or_not_there(local, monkeypatch):
 
     monkeypatch.setattr(os, "fsync", full)
     with pytest.raises(StorageError, match="No space left on device"):
-        local.write_plan("quickstart", {})
+        local.plans.write("quickstart", {})
     assert names(local) == before
 
 
 def test_files_can_be_read_by_colleagues(local):
     mask = os.umask(0o022)
     try:
-        local.write_plan("quickstart", {})
+        local.plans.write("quickstart", {})
     finally:
         os.umask(mask)
     assert Path(local.root, "suites/quickstart.json").stat().st_mode & 0o777 == 0o644
@@ -294,103 +293,6 @@ def test_a_line_cut_short_by_a_crash_is_dropped(store):
     assert store.read_lines("state", KEY, "metrics.jsonl") == ["1", "2", "3"]
 
 
-# Checkpoints.
-
-
-def test_the_newest_checkpoint_is_found_and_older_ones_go(store):
-    for step in (9, 10):
-        store.write_checkpoint(KEY, step, {"state.safetensors": b"s%d" % step, "rank-0": b"r"})
-    assert store.newest_checkpoint(KEY) == 10
-    assert store.latest_checkpoint(KEY) == (10, {"state.safetensors": b"s10", "rank-0": b"r"})
-    assert names(store, f"states/{KEY}/checkpoints") == [
-        "step-10.json",
-        "step-10/rank-0",
-        "step-10/state.safetensors",
-    ]
-    store.remove_checkpoints(KEY)
-    assert store.latest_checkpoint(KEY) is None
-    assert names(store) == []
-
-
-@pytest.mark.parametrize("broken", ["step-20/shard", "step-20.json"])
-def test_a_broken_newest_checkpoint_is_set_aside_for_the_one_before(store, broken, caplog):
-    for step in (5, 10, 20):
-        store.write_checkpoint(KEY, step, {"shard": b"%d" % step}, keep=2)
-    overwrite(store, f"states/{KEY}/checkpoints/{broken}", b"2")
-    with caplog.at_level(logging.WARNING):
-        assert store.latest_checkpoint(KEY) == (10, {"shard": b"10"})
-    assert names(store, f"states/{KEY}/checkpoints") == [
-        "step-10.json",
-        "step-10/shard",
-        "step-20.corrupt-1/shard",
-        "step-20.json.corrupt-1",
-    ]
-    assert "step-20" in caplog.text
-    store.write_checkpoint(KEY, 20, {"shard": b"20"})
-    assert store.latest_checkpoint(KEY) == (20, {"shard": b"20"})
-
-
-def test_a_checkpoint_counts_once_the_leader_closes_it(store):
-    store.write_checkpoint(KEY, 5, {"rank-0": b"0", "rank-1": b"1"})
-    parts = {
-        f"rank-{rank}": store.write_checkpoint_part(KEY, 10, f"rank-{rank}", b"x")
-        for rank in (0, 1)
-    }
-    assert store.newest_checkpoint(KEY) == 5
-    store.close_checkpoint(KEY, 10, parts)
-    assert store.newest_checkpoint(KEY) == 10
-    assert store.read_checkpoint(KEY, 10, "rank-1") == b"x"
-    with pytest.raises(StorageError):
-        store.read_checkpoint(KEY, 10, "rank-2")
-    with pytest.raises(StorageError):
-        store.read_checkpoint(KEY, 5, "rank-0")
-
-
-def test_what_a_crash_left_of_a_checkpoint_goes_with_the_next(store):
-    store.write_checkpoint_part(KEY, 5, "rank-0", b"x")
-    store.write_checkpoint(KEY, 10, {"rank-0": b"y"})
-    assert names(store, f"states/{KEY}/checkpoints") == ["step-10.json", "step-10/rank-0"]
-
-
-# Plans.
-
-
-def test_plans_are_kept_by_name(store, caplog):
-    store.write_plan("paper", {"rows": [1]})
-    store.write_plan("quick-start.v2_x", {"rows": []})
-    assert store.plans() == ["paper", "quick-start.v2_x"]
-    assert store.read_plan("paper")["rows"] == [1]
-    overwrite(store, "suites/paper.json", b"{")
-    assert store.read_plan("paper") is None
-    assert store.plans() == ["quick-start.v2_x"]
-    assert "paper.json" in caplog.text
-
-
-def test_earlier_plans_are_kept_where_they_say_something_else(store, monkeypatch):
-    stamps = iter(f"2026112{day}T000000Z" for day in range(1, 9))
-
-    class Clock:
-        @staticmethod
-        def now(zone):
-            return Clock()
-
-        def strftime(self, form):
-            return next(stamps)
-
-    monkeypatch.setattr("ksl_bench.store.artifacts.datetime", Clock)
-    store.write_plan("paper", {"rows": [1]})
-    store.write_plan("paper", {"rows": [1]})  # the same again
-    assert store.past_plans("paper") == []
-    store.write_plan("paper", {"rows": [2]})
-    store.write_plan("paper-2", {"rows": []})
-    assert store.past_plans("paper") == ["20261121T000000Z"]
-    assert store.read_plan("paper", "20261121T000000Z")["rows"] == [1]
-    assert store.read_plan("paper")["rows"] == [2]
-    assert store.plans() == ["paper", "paper-2"]
-    with pytest.raises(StorageError, match="not the stamp of a plan"):
-        store.read_plan("paper", "../x")
-
-
 # Where the store is.
 
 
@@ -400,17 +302,17 @@ def test_no_key_leaves_the_root(store, key):
         with pytest.raises(StorageError):
             store.record(kind, key)
     with pytest.raises(StorageError):
-        store.write_checkpoint(key, 1, {"x": b""})
+        store.checkpoints(key).write_part(1, "x", b"")
 
 
 @pytest.mark.parametrize("name", ["", ".", "..", "../x", "/x", "a/b", ".hidden", "a\x00", "x\n"])
 def test_no_name_leaves_the_root(store, name):
     with pytest.raises(StorageError):
-        store.write_plan(name, {})
+        store.plans.write(name, {})
     with pytest.raises(StorageError):
         store.finish("state", KEY, {}, {name: b""})
     with pytest.raises(StorageError):
-        store.write_checkpoint(KEY, 1, {name: b""})
+        store.checkpoints(KEY).write_part(1, name, b"")
     with pytest.raises(StorageError):
         store.location(name)
     assert names(store) == []
@@ -462,7 +364,7 @@ def test_a_writable_store_is_left_as_it_was(store, tmp_path):
     store.check_writable()
     assert names(store) == []
     assert list(tmp_path.iterdir()) == []
-    store.write_plan("quickstart", {})
+    store.plans.write("quickstart", {})
     store.check_writable()
     assert names(store) == ["suites/quickstart.json"]
 
@@ -475,7 +377,7 @@ def test_a_file_in_the_way_is_told(tmp_path):
         assert str(caught.value).startswith(f"{tmp_path / root}: cannot be written: ")
         assert "\n" not in str(caught.value)
     with pytest.raises(StorageError):
-        Store(str(tmp_path / "results")).write_plan("quickstart", {})
+        Store(str(tmp_path / "results")).plans.write("quickstart", {})
     assert (tmp_path / "results").read_text() == "mine"
     assert len(list(tmp_path.iterdir())) == 1
 

@@ -31,7 +31,7 @@ def filled(tmp_path_factory):
     suite = load_suite("stability", SETTINGS)
     plan = make_plan(suite, find_model(suite.model))
     assert Execution(plan, store).run(InProcessPool(plan, store)).complete
-    store.write_plan(suite.name, plan.record())
+    store.plans.write(suite.name, plan.record())
     return store, plan
 
 
@@ -86,6 +86,6 @@ def test_a_suite_that_was_not_run_or_tunes_no_embedding_is_refused(filled):
     with pytest.raises(KslBenchError, match="nothing is stored of unknown suite 'stabilty'"):
         measure_stability(store, "stabilty", (4,))
     suite = load_suite("quickstart", ["name=other", "baselines=[base]", "task.devtest_size=2"])
-    store.write_plan("other", make_plan(suite, plan.setting.model).record())
+    store.plans.write("other", make_plan(suite, plan.setting.model).record())
     with pytest.raises(KslBenchError, match="has no baseline of method 'embedding'"):
         measure_stability(store, "other", (4,))

@@ -72,9 +72,9 @@ def test_another_configuration_is_another_run(store):
     finish_row(store)
     tracker = Tracker(store)
     tracker.sync("mine")
-    plan = store.read_plan("mine")
+    plan = store.plans.read("mine")
     another = plan["rows"][0]["evaluation"] = key_of({"name": "another evaluation"})
-    store.write_plan("mine", plan)
+    store.plans.write("mine", plan)
     finish_evaluation(store, another, quality=0.7)
     tracker.sync("mine")
     assert len(runs_of(store)[1]) == 2
@@ -159,7 +159,7 @@ def test_a_row_that_trains_nothing_shows_its_recipe_as_configuration(tmp_path):
     Tracker(store).sync("mine")
     client, (run,) = runs_of(store)
     shown = yaml.safe_load(text_of(client, run, "config.yaml"))
-    assert shown == store.read_plan("mine")["suite"]["baselines"][0]
+    assert shown == store.plans.read("mine")["suite"]["baselines"][0]
 
 
 def test_a_price_that_is_named_later_reaches_a_finished_run(tmp_path):

@@ -36,7 +36,7 @@ def made(tmp_path_factory):
     plan = make_plan(suite, find_model(suite.model))
     tally = Execution(plan, store).run(InProcessPool(plan, store))
     assert tally.complete, tally
-    store.write_plan(suite.name, plan.record())
+    store.plans.write(suite.name, plan.record())
     return store, {row.baseline: row for row in plan.rows}
 
 
@@ -135,7 +135,7 @@ def test_sib_200_runs_end_to_end_and_scores_what_a_base_of_a_hundred_words_can(
     store, suite = Store(str(tmp_path)), load_suite("classification", settings)
     plan = make_plan(suite, find_model(suite.model))
     assert Execution(plan, store).run(InProcessPool(plan, store)).complete
-    store.write_plan(suite.name, plan.record())
+    store.plans.write(suite.name, plan.record())
     for row in read_board(store, "classification").rows:
         assert row["sentences"] == 408
         assert set(row["by_group"]["language"]) == {"eng", "cat"}

@@ -38,7 +38,7 @@ def made(tmp_path_factory):
     plan = make_plan(suite, find_model(suite.model))
     tally = Execution(plan, store).run(InProcessPool(plan, store))
     assert tally.complete, tally
-    store.write_plan(suite.name, plan.record())
+    store.plans.write(suite.name, plan.record())
     return store, {row.baseline: row for row in plan.rows}
 
 
@@ -228,7 +228,7 @@ def test_what_a_vote_waits_for_is_told(tmp_path):
     store = Store(str(tmp_path))
     suite = load_suite("detection", SETTINGS)
     plan = make_plan(suite, find_model(suite.model))
-    store.write_plan(suite.name, plan.record())
+    store.plans.write(suite.name, plan.record())
     rows = {row.baseline: row for row in plan.rows}
     store.fail("state", rows["full"].state_key, "diverged", "the loss is nan")
     found = {one["baseline"]: one for one in read_board(store, "detection").rows}

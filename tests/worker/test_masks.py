@@ -38,7 +38,7 @@ def made(tmp_path_factory):
     plan = make_plan(suite, find_model(suite.model))
     tally = Execution(plan, store, retry=False).run(InProcessPool(plan, store))
     assert tally.complete, tally
-    store.write_plan(suite.name, plan.record())
+    store.plans.write(suite.name, plan.record())
     return store, {row.baseline: row for row in plan.rows}, find_model(suite.model)
 
 

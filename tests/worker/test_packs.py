@@ -68,7 +68,7 @@ def test_a_pack_makes_the_states_that_are_made_alone(plan, tmp_path):
             torch.testing.assert_close(states[0][name], states[1][name], atol=1e-5, rtol=1e-3)
         lines = [json.loads(one) for one in packed.read_lines("state", work.key, "metrics.jsonl")]
         assert [line["step"] for line in lines] == [1, 2, 3, 4, 5, 6]
-        assert packed.newest_checkpoint(work.key) is None
+        assert packed.checkpoints(work.key).newest() is None
 
 
 @pytest.fixture
@@ -109,7 +109,7 @@ def test_states_of_a_pack_that_broke_go_on_alone_from_its_checkpoints(
     break_packs(monkeypatch, RuntimeError("broken"))
     with pytest.raises(RuntimeError, match="broken"):
         builder.build_pack(Pack(works))
-    assert [store.newest_checkpoint(work.key) for work in works] == [4] * 4
+    assert [store.checkpoints(work.key).newest() for work in works] == [4] * 4
     assert [store.record("state", work.key) for work in works] == [None] * 4
     steps = []
     outcomes = [builder.build(work, lambda one: steps.append(one["step"])) for work in works]

@@ -49,7 +49,7 @@ def store(tmp_path_factory):
     plan = make_plan(suite, find_model(suite.model))
     tally = Execution(plan, store, retry=False).run(InProcessPool(plan, store))
     assert tally.complete, tally
-    store.write_plan(suite.name, plan.record())
+    store.plans.write(suite.name, plan.record())
     return store
 
 
@@ -108,7 +108,7 @@ def test_tickets_say_how_often_their_tokens_stand_where(store, rows):
 
 
 def ticket_of(store, name):
-    plan = store.read_plan("quickstart")
+    plan = store.plans.read("quickstart")
     key = next(
         row["ticket"]
         for row in plan["rows"]
@@ -118,7 +118,7 @@ def ticket_of(store, name):
 
 
 def test_a_ticket_over_linear_weights_names_its_rows_and_keeps_their_trained_values(store):
-    plan = store.read_plan("quickstart")
+    plan = store.plans.read("quickstart")
     (row,) = (
         one for one in plan["rows"] if (one["baseline"], one["condition"]) == ("ks_mlp", "explicit")
     )
