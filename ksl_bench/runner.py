@@ -1,10 +1,8 @@
-"""The main job, from a suite's name to finished artifacts; and what `plan` and `list` tell."""
+"""The main job, from a suite to finished artifacts."""
 
 from __future__ import annotations
 
-import threading
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import Any
+from collections.abc import Iterable
 
 from rich.console import Console
 
@@ -15,25 +13,15 @@ from ksl_bench.cluster.growth import Room
 from ksl_bench.cluster.pool import RayPool
 from ksl_bench.cluster.shared import check_shared
 from ksl_bench.config import Baseline, Suite
-from ksl_bench.data.prompts import TEMPLATES
 from ksl_bench.display import RunDisplay
-from ksl_bench.errors import ClusterError, KslBenchError, StorageError, TrackingError
-from ksl_bench.estimate import MEAN_TOKENS, estimate
+from ksl_bench.errors import ClusterError, KslBenchError, StorageError
 from ksl_bench.evaluation.metrics import check_tokenizer_files
-from ksl_bench.lottery.criteria import CRITERIA
-from ksl_bench.lottery.entries import ENTRY_CRITERIA
-from ksl_bench.methods import METHODS
-from ksl_bench.models import find_model, skeleton
+from ksl_bench.models import find_model
 from ksl_bench.plan import Plan, make_plan
 from ksl_bench.pool import Pool
-from ksl_bench.preflight import adapter_problems, check_devices, check_model
-from ksl_bench.registry import Registry
+from ksl_bench.preflight import check_devices, check_model
 from ksl_bench.store import Store
-from ksl_bench.suite import available, load_suite, read_yaml
-from ksl_bench.tracking import Tracker, tracking_uri
-
-SYNC_SECONDS = 15.0
-"""How often MLflow is brought up to date while a suite runs."""
+from ksl_bench.tracking import TrackingThread, tracking_uri
 
 
 def run_suite(
@@ -142,183 +130,3 @@ def tell_loss(console: Console, error: KslBenchError) -> None:
         markup=False,
         soft_wrap=True,
     )
-
-
-class TrackingThread:
-    """Keeps MLflow up to date beside a run; its troubles never stop the run."""
-
-    def __init__(
-        self,
-        store: Store,
-        suite: Suite,
-        console: Console,
-        is_planned: Callable[[], bool] = lambda: True,
-    ) -> None:
-        """Take what is followed, and where troubles are told.
-
-        Args:
-            store: Where it is.
-            suite: What it is.
-            console: Where troubles are told.
-            is_planned: Asked each time whether the store has a plan of it by now; may write one.
-        """
-        self._store, self._suite, self._console = store, suite, console
-        self._is_planned = is_planned
-        self._stop = threading.Event()
-        self._thread = threading.Thread(target=self._follow, name="tracking", daemon=True)
-        self._tracker: Tracker | None = None
-        self._trouble: TrackingError | None = None
-
-    def start(self) -> None:
-        """Begin to follow; `finish` ends it."""
-        self._thread.start()
-
-    def __enter__(self) -> None:
-        self.start()
-
-    def __exit__(self, *_: object) -> None:
-        self.finish()
-
-    def _sync(self) -> None:
-        planned = self._is_planned()
-        try:
-            if self._tracker is None:
-                self._tracker = Tracker(self._store, uri=self._suite.tracking.uri)
-            if planned:
-                self._tracker.sync(self._suite.name)
-            self._trouble = None
-        except TrackingError as error:
-            self._trouble = error
-
-    def _follow(self) -> None:
-        # The first call also makes the database, which takes seconds: better now than at the end.
-        self._sync()
-        if self._trouble is not None:  # now, not only at the end: someone may start it meanwhile
-            self._tell()
-        while not self._stop.wait(SYNC_SECONDS):
-            self._sync()
-
-    def finish(self) -> None:
-        """Bring MLflow up to date a last time, and say what it refused."""
-        self._stop.set()
-        if self._thread.is_alive():
-            self._thread.join()
-        self._sync()
-        if self._trouble is not None:
-            self._tell()
-
-    def _tell(self) -> None:
-        self._console.print(
-            f"MLflow: {self._trouble}", style="yellow", markup=False, soft_wrap=True
-        )
-        self._console.print("Results do not need it; later: ksl-bench track --sync", markup=False)
-
-
-def describe_plan(name: str, assignments: Sequence[str], store: Store) -> dict[str, Any]:
-    """Describe what a suite would do, from configurations alone.
-
-    Args:
-        name: Of the suite, or its path.
-        assignments: `--set`.
-        store: Where the sweeps are whose winners the suite takes.
-
-    Returns:
-        What `ksl-bench plan --json` prints.
-    """
-    suite = load_suite(name, assignments, stored=store.plans.read)
-    reference = find_model(suite.model, weights=False)
-    data_problem: str | None = None
-    plan: Plan | None = None
-    try:
-        plan = make_plan(suite, reference)
-    except KslBenchError as error:  # the text may not be at hand yet; shapes still tell a lot
-        data_problem = error.problems[0]
-    examples = (
-        max(data["train"]["examples"] for data in plan.data.values())
-        if plan
-        else suite.task.train_size
-    )
-    refused = adapter_problems(suite.baselines, lambda: skeleton(reference))
-    if refused:
-        raise KslBenchError(refused)
-    rows = []
-    for baseline in suite.baselines:
-        one = estimate(
-            baseline.at_step(0),
-            make_skeleton=lambda: skeleton(reference),
-            resources=suite.resources,
-            training_examples=examples,
-        )
-        rows.append(
-            {
-                **one.as_dict(),
-                "method": baseline.method,
-                "needs": _needed_by(baseline),
-                "seeds": len(suite.seeds),
-                "states": _states_of(plan, baseline.name) if plan else None,
-            }
-        )
-    note = (
-        f"{len(plan.works)} artifacts for {len(plan.rows)} rows (shared ones once). Estimates from shapes, "
-        f"not promises; examples of {MEAN_TOKENS} tokens"
-        if plan
-        else f"artifacts not planned: {data_problem}"
-    )
-    return {
-        "suite": suite.name,
-        "model": suite.model.name_or_path,
-        "baselines": rows,
-        "artifacts": [
-            {
-                "kind": work.kind,
-                "key": work.key,
-                "baseline": work.baseline.name,
-                "condition": work.condition,
-                "seed": work.seed,
-                "needs": [key for _, key in work.needs],
-            }
-            for work in (plan.works.values() if plan else ())
-        ],
-        "data": dict(plan.data) if plan else None,
-        "note": note,
-    }
-
-
-def _needed_by(baseline: Baseline) -> str | None:
-    """Return what a baseline needs of another one."""
-    if baseline.merge is not None:
-        return f"states of {baseline.merge.of}"
-    ticket = baseline.ticket
-    return f"state of {ticket.source}" if ticket and ticket.source else None
-
-
-def _states_of(plan: Plan, baseline: str) -> int:
-    """Count what is trained for a baseline: every condition, seed and step, and what it needs of others."""
-    rows = [row for row in plan.rows if row.baseline == baseline]
-    return len({key for row in rows for kind, key in row.chain() if kind == "state"})
-
-
-def _described(kind: str) -> Callable[[], dict[str, str]]:
-    return lambda: {
-        name: str(read_yaml(path).get("description", "")) for name, path in available(kind).items()
-    }
-
-
-def _first_lines(parts: Mapping[str, Any]) -> dict[str, str]:
-    return {name: (part.__doc__ or "").strip().splitlines()[0] for name, part in parts.items()}
-
-
-LISTINGS: Registry[Callable[[], dict[str, str]]] = Registry(
-    "listing",
-    {
-        "suites": _described("suite"),
-        "baselines": _described("baseline"),
-        "spaces": _described("search space"),
-        "methods": lambda: _first_lines(METHODS),
-        "criteria": lambda: {
-            **{name: one.description for name, one in CRITERIA.items()},
-            **{name: one.description for name, one in ENTRY_CRITERIA.items()},
-        },
-        "prompts": lambda: {name: repr(one.text) for name, one in TEMPLATES.items()},
-    },
-)

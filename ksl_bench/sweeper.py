@@ -15,9 +15,10 @@ from ksl_bench.cluster.shared import check_shared
 from ksl_bench.errors import ClusterError, StorageError
 from ksl_bench.plan import Plan
 from ksl_bench.pool import Event
-from ksl_bench.runner import TrackingThread, checked_plan, tell_loss
+from ksl_bench.runner import checked_plan, tell_loss
 from ksl_bench.space import Space
 from ksl_bench.store import Store
+from ksl_bench.tracking import TrackingThread
 from ksl_bench.trials import Scored, Trial, Trials
 
 TRIALS_A_GROUP = 3

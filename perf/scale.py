@@ -34,9 +34,9 @@ from ksl_bench.leaderboard import as_csv, read_board
 from ksl_bench.models import find_model
 from ksl_bench.plan import Plan, Setting, Work, make_plan
 from ksl_bench.pool import Event
-from ksl_bench.runner import TrackingThread
 from ksl_bench.store import Store
 from ksl_bench.suite import load_suite
+from ksl_bench.tracking import TrackingThread
 from ksl_bench.training.loop import Worker
 from ksl_bench.worker.outcome import Outcome
 

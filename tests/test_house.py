@@ -43,7 +43,7 @@ ORDER = [
     ["report"],
     ["tracking"],
     ["base_card"],
-    ["doctor", "runner", "make_detection_corpus", "make_tiny_base"],
+    ["describe", "doctor", "runner", "make_detection_corpus", "make_tiny_base"],
     ["sweeper"],
     ["cli"],
 ]

@@ -27,7 +27,10 @@ GRID = {
 }
 
 
-OFTEN = "import ksl_bench.cli, ksl_bench.runner; ksl_bench.runner.SYNC_SECONDS = 0.5; ksl_bench.cli.main()"
+OFTEN = (
+    "import ksl_bench.cli, ksl_bench.tracking.thread as thread; thread.SYNC_SECONDS = 0.5; "
+    "ksl_bench.cli.main()"
+)
 """The command line, which writes down how far a sweep is more often than every 15 seconds."""
 
 

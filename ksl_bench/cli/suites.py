@@ -127,7 +127,7 @@ def plan(
     json_: JsonOption = False,
 ) -> None:
     """Show what a suite would do: artifacts, parameters, memory, hours. Needs no weights."""
-    from ksl_bench.runner import describe_plan
+    from ksl_bench.describe import describe_plan
 
     quiet_libraries()
     described = describe_plan(suite, set_ or [], open_store(storage))
@@ -233,7 +233,7 @@ def list_(
     json_: JsonOption = False,
 ) -> None:
     """List what there is to choose from."""
-    from ksl_bench.runner import LISTINGS
+    from ksl_bench.describe import LISTINGS
 
     entries = LISTINGS[what]()
     if json_:

@@ -6,5 +6,6 @@ serves while a suite runs and long after: a run is found again by its tags, noth
 
 from ksl_bench.tracking.client import masked, tracking_uri
 from ksl_bench.tracking.sync import Tracker
+from ksl_bench.tracking.thread import TrackingThread
 
-__all__ = ["Tracker", "masked", "tracking_uri"]
+__all__ = ["Tracker", "TrackingThread", "masked", "tracking_uri"]
