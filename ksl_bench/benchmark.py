@@ -10,6 +10,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 from ksl_bench.plan import Plan, Work
@@ -66,18 +67,28 @@ class Execution:
         self._before: dict[str, Mapping[str, Any]] = {}
         self._handed_over: dict[str, bool] = {}
         self._sent_back: set[tuple[str, str]] = set()
-        for row in plan.rows:
-            self._look_up(row.evaluation_key)
+        evaluations = dict.fromkeys(row.evaluation_key for row in plan.rows)
+        records = store.files.side_by_side(partial(store.record, "evaluation"), evaluations)
+        for key, record in zip(evaluations, records, strict=True):
+            self._sort_in(plan.works[key], record)
         self._block()
         self._queue = Ready(self._open, self._finished)
         self._elsewhere = Elsewhere(store.leases)
 
     def _look_up(self, key: str) -> None:
-        """Sort an artifact in; of what is not finished, the sources too."""
-        if key in self._finished or key in self._open or key in self.tally.failed:
+        """Read the record of an artifact, unless that was done, and sort it in."""
+        if not self._is_sorted_in(key):
+            work = self.plan.works[key]
+            self._sort_in(work, self.store.record(work.kind, key))
+
+    def _is_sorted_in(self, key: str) -> bool:
+        return key in self._finished or key in self._open or key in self.tally.failed
+
+    def _sort_in(self, work: Work, record: Mapping[str, Any] | None) -> None:
+        """Sort an artifact in by its record; of what is not finished, the sources too."""
+        key = work.key
+        if self._is_sorted_in(key):  # as a source of another one
             return
-        work = self.plan.works[key]
-        record = self.store.record(work.kind, key)
         status = record["status"] if record else None
         if status == "finished":
             self._finished.add(key)

@@ -7,6 +7,7 @@ Shown before it is deleted. What goes:
 - with an age, those of plans that have not been run for so long (a retention rule for scheduled sweeps), and
   the plans themselves;
 - what was set aside as broken;
+- copies of results (bundles) that the leaderboard of no plan reads;
 - checkpoints beside a finished state, and what Ray and Tune left a day ago.
 """
 
@@ -20,7 +21,9 @@ from pathlib import PurePosixPath
 from typing import Any
 
 from ksl_bench.store import Store
+from ksl_bench.store.bundles import bundle_of, read_together
 from ksl_bench.store.layout import (
+    BUNDLES,
     CHAIN,
     FOLDERS,
     KEY,
@@ -73,14 +76,19 @@ def find_waste(
         and (at := written.get(plan_path(*plan))) is not None
         and now - at > older_than_days * DAY
     }
-    wanted = {key for plan in plans if plan not in old for key in _named(store.plans.read(*plan))}
+    kept = [store.plans.read(*plan) or {} for plan in plans if plan not in old]
+    wanted = {key for plan in kept for key in _named(plan)}
     waste = [
         sizes.waste(path, f"plan not run for {older_than_days:g} days")
         for path in sorted(plan_path(*plan) for plan in old)
     ]
     waste += [
         one
-        for one in [*_unnamed(entries, sizes, wanted), *_of_ray(entries, sizes)]
+        for one in [
+            *_unnamed(entries, sizes, wanted),
+            *_unread(entries, sizes, kept),
+            *_of_ray(entries, sizes),
+        ]
         if one.modified is not None and now - one.modified > GRACE_DAYS * DAY
     ]
     waste += _leftovers(store, entries, sizes, wanted)
@@ -109,9 +117,9 @@ def remove_waste(store: Store, waste: Iterable[Waste]) -> int:
     return gone
 
 
-def _named(plan: dict[str, Any] | None) -> Iterator[tuple[str, str]]:
+def _named(plan: dict[str, Any]) -> Iterator[tuple[str, str]]:
     """Yield kind and key of every artifact that a plan names."""
-    for row in (plan or {}).get("rows", []):
+    for row in plan.get("rows", []):
         for field, kind in CHAIN:
             if row[field] is not None:
                 yield kind, row[field]
@@ -143,6 +151,18 @@ def _unnamed(entries: list[Entry], sizes: _Sizes, wanted: set[tuple[str, str]]) 
         if KEY.fullmatch(key) and ("ticket", key) not in wanted
     ]
     return found
+
+
+def _unread(entries: list[Entry], sizes: _Sizes, kept: list[dict[str, Any]]) -> list[Waste]:
+    """Return bundles that the leaderboard of no plan reads."""
+    read = {
+        bundle_of(rows) for plan in kept for rows in read_together(plan.get("rows", [])).values()
+    }
+    return [
+        sizes.waste(entry.path, "copies of results that no plan reads together")
+        for entry in entries
+        if entry.path.startswith(f"{BUNDLES}/") and entry.path not in read
+    ]
 
 
 def _leftovers(

@@ -1,5 +1,6 @@
 """The scheduler, with a pool that makes nothing: order, failures, what is retried and what is kept."""
 
+import uuid
 from collections import deque
 from pathlib import Path
 
@@ -60,6 +61,15 @@ def run(plan, store, *, fail=None, retry=False):
     pool = PaperPool(store, fail)
     tally = Execution(plan, store, retry=retry).run(pool)
     return tally, pool.made
+
+
+def test_what_an_object_store_has_is_found(plan):
+    store = Store(f"memory://{uuid.uuid4().hex}")
+    evaluations = {row.evaluation_key for row in plan.rows}
+    for key in evaluations:
+        store.finish("evaluation", key, {})
+    execution = Execution(plan, store)
+    assert (execution.pending, execution.tally.reused) == (0, len(evaluations))
 
 
 def test_everything_is_made_once_sources_first(plan, store):

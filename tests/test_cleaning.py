@@ -8,6 +8,7 @@ import pytest
 from ksl_bench.cleaning import DAY, find_waste, remove_waste
 from ksl_bench.store import Store, key_of
 from ksl_bench.store.audits import read_audit, write_audit
+from ksl_bench.store.bundles import bundle_of
 from tests.store.checkpoints import write_checkpoint
 
 NOBODYS = "nobody's"
@@ -32,6 +33,7 @@ def store(tmp_path):
     for suite, names in (("one", ["shared"]), ("two", ["shared", "own", "under way"])):
         rows = [
             {"state": key(n), "ticket": key(n), "evaluation": key(n), "source_state": None}
+            | {"scored_under": "default"}
             for n in names
         ]
         store.plans.write(suite, {"rows": rows})
@@ -89,6 +91,15 @@ def test_with_an_age_old_plans_go_with_what_only_they_name(store):
     assert f"states/{key('shared')}" in paths(waste)
     assert not any(path.startswith(f"states/{key('shared')}/") for path in paths(waste))
     assert "suites/one.json" not in paths(find_waste(store, older_than_days=30, now=now + 29 * DAY))
+
+
+def test_bundles_that_no_plan_reads_go(store):
+    plans = [store.plans.read(name)["rows"] for name in ("one", "two")]
+    for rows in [*plans, plans[1][:1] + plans[1][2:]]:
+        store.files.write(bundle_of(rows), b"copies")
+    assert [one.path for one in find_waste(store, now=LATER) if "bundles" in one.path] == [
+        bundle_of(plans[1][:1] + plans[1][2:])
+    ]
 
 
 def test_what_someone_works_on_stays(store):

@@ -24,8 +24,7 @@ from ksl_bench.leaderboard.runs import (
     Group,
     Run,
     group_systems_of,
-    read_resamples,
-    read_runs,
+    read_results,
     systems_of,
 )
 from ksl_bench.leaderboard.sequence import (
@@ -39,6 +38,7 @@ from ksl_bench.leaderboard.verdicts import Compared, Verdict
 from ksl_bench.registry import unknown
 from ksl_bench.significance.resampling import System
 from ksl_bench.store import Store
+from ksl_bench.store.bundles import read_together
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,12 +111,8 @@ def price_of(plan: Mapping[str, Any]) -> float | None:
 def read_conditions(store: Store, plan: Mapping[str, Any]) -> Iterator[Scored]:
     """Read a plan's results, one condition after another: all at once would fill the memory."""
     recipes, steps = recipes_of(plan), sequence_places(plan)
-    planned: dict[str, list[Mapping[str, Any]]] = {}
-    for row in plan["rows"]:
-        planned.setdefault(row["scored_under"], []).append(row)
-    for condition, rows in planned.items():
-        runs = read_runs(store, rows)
-        read_resamples(store, runs)
+    for condition, rows in read_together(plan["rows"]).items():
+        runs = read_results(store, rows)
         here: dict[Place, list[Run]] = {}
         for row, run in zip(rows, runs, strict=True):
             here.setdefault(place_of(row), []).append(run)

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Iterable, Mapping, Sequence
 from functools import partial
 from typing import Any
 
@@ -13,13 +12,11 @@ from ksl_bench.errors import StorageError
 from ksl_bench.evaluation.scoring import GROUPS_FILE, RESAMPLES_FILE, read_arrays
 from ksl_bench.significance.resampling import Draw, System
 from ksl_bench.store import Store
+from ksl_bench.store.bundles import Bundle, Rows
 from ksl_bench.store.layout import CHAIN
 
 Group = tuple[str, str, str, str]
 """Axis, group, rule and metric."""
-
-_REQUESTS = 64
-"""To an object store at once: each takes its time, and a leaderboard has thousands."""
 
 
 class Run:
@@ -33,7 +30,7 @@ class Run:
         self.status: str = "pending"
         self.reason: str | None = None
         self.resamples: Mapping[str, Any] = {}
-        """By `<rule>/<metric>`, (B,) each; see `read_resamples`."""
+        """By `<rule>/<metric>`, (B,) each; see `read_results`."""
         self.group_resamples: Mapping[str, Any] = {}
         """By `<axis>/<group>/<rule>/<metric>`, (B,) each; empty where there are no groups."""
         self.result = store.record("evaluation", self.key)
@@ -67,10 +64,20 @@ class Run:
 
 def read_runs(store: Store, rows: Iterable[Mapping[str, Any]]) -> list[Run]:
     """Read the runs of a plan's rows, in their order."""
-    return list(_side_by_side(store, partial(Run, store), rows))
+    return list(store.files.side_by_side(partial(Run, store), rows))
 
 
-def read_resamples(store: Store, runs: Sequence[Run]) -> None:
+def read_results(store: Store, rows: Rows) -> list[Run]:
+    """Read the runs of a condition's rows, the finished ones with the scores of all resamples."""
+    bundle = Bundle(store, rows)
+    runs = read_runs(bundle.store, rows)
+    _read_resamples(bundle.store, runs)
+    if all(run.finished for run in runs):
+        bundle.keep()
+    return runs
+
+
+def _read_resamples(store: Store, runs: Sequence[Run]) -> None:
     """Read the scores of all resamples of finished runs.
 
     What is broken is set aside by the store; its run is then pending, and says why.
@@ -89,16 +96,8 @@ def read_resamples(store: Store, runs: Sequence[Run]) -> None:
         except StorageError as error:
             run.status, run.reason, run.result = "pending", str(error), None
 
-    for _ in _side_by_side(store, read, runs):
+    for _ in store.files.side_by_side(read, runs):
         pass
-
-
-def _side_by_side(store: Store, read: Callable[[Any], Any], things: Iterable[Any]) -> Iterator[Any]:
-    if store.files.local:
-        yield from map(read, things)
-        return
-    with ThreadPoolExecutor(_REQUESTS) as threads:
-        yield from threads.map(read, things)
 
 
 def systems_of(runs: Sequence[Run], *, fixed: bool) -> dict[tuple[str, str], System]:

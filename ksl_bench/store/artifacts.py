@@ -4,6 +4,7 @@
     <root>/tickets/<key>.safetensors, <key>.json
     <root>/evaluations/<key>/{outputs.jsonl, result.json}
     <root>/suites/<name>.json           the plan of the last run: see `plans`
+    <root>/bundles/<digest>.zip         copies of results that are read together: see `bundles`
     <root>/leases/<key>.json            while a driver works on an artifact: see `leases`
 
 An artifact is its record: a JSON object that names the digest of every file and is written last.
@@ -58,13 +59,13 @@ def key_of(inputs: Mapping[str, Any]) -> str:
 class Store:
     """Reads and writes artifacts; holds nothing but where they are, so it may be pickled."""
 
-    def __init__(self, root: str) -> None:
-        """Take a folder, made absolute and not created yet, or a URI.
+    def __init__(self, root: str | Files) -> None:
+        """Take a folder, made absolute and not created yet, or a URI; or what reads and writes there.
 
         Raises:
             StorageError: If nothing is installed that reads such a URI.
         """
-        self._files = Files(root)
+        self._files = root if isinstance(root, Files) else Files(root)
         self.root = self._files.root
         self.leases = Leases(self._files)
         """Of this process; a copy of the store in another process has its own."""

@@ -12,9 +12,11 @@ import io
 import logging
 import os
 import uuid
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from itertools import islice
 from pathlib import Path
-from typing import Any, BinaryIO, cast
+from typing import Any, BinaryIO, TypeVar, cast
 
 import fsspec
 import fsspec.core
@@ -24,6 +26,14 @@ from ksl_bench.store.listing import Entry, entry_of
 from ksl_bench.store.local import Digest, copy_and_digest, create_local, write_local
 
 _logger = logging.getLogger(__name__)
+
+_Thing = TypeVar("_Thing")
+_Read = TypeVar("_Read")
+
+_REQUESTS = 64
+"""To an object store at once: each takes its time."""
+_AHEAD = 4 * _REQUESTS
+"""Of so many things at most, what was read is held in memory before it is asked for."""
 
 
 class Files:
@@ -139,6 +149,18 @@ class Files:
             except FileNotFoundError:
                 return []
         return sorted(str(path).rstrip("/").rsplit("/", 1)[-1] for path in paths)
+
+    def side_by_side(
+        self, read: Callable[[_Thing], _Read], things: Iterable[_Thing]
+    ) -> Iterator[_Read]:
+        """Yield what is read of each thing, in their order; from an object store many at once."""
+        if self.local:
+            yield from map(read, things)
+            return
+        waiting = iter(things)
+        with ThreadPoolExecutor(_REQUESTS) as threads:
+            while some := list(islice(waiting, _AHEAD)):  # not all: what is read takes memory
+                yield from threads.map(read, some)
 
     def listing(self) -> list[Entry]:
         """Return every file below the root, by path."""

@@ -14,6 +14,7 @@ TICKET = "ticket"
 
 FOLDERS = {"state": "states", "ticket": "tickets", "evaluation": "evaluations"}
 PLANS = "suites"
+BUNDLES = "bundles"
 _RECORDS = {"state": "state.json", "evaluation": "result.json"}
 CHAIN = (
     ("source_state", "state"),
@@ -69,6 +70,13 @@ def audit_path(key: str) -> str:
     if not KEY.fullmatch(key):
         raise StorageError(f"not a key (ticket): {key!r}; must be 20 hex digits")
     return f"audits/{key}.json"
+
+
+def bundle_path(key: str) -> str:
+    """Return where the results that are read together are."""
+    if not KEY.fullmatch(key):
+        raise StorageError(f"not a key (bundle): {key!r}; must be 20 hex digits")
+    return f"{BUNDLES}/{key}.zip"
 
 
 def plan_path(name: str, at: str | None = None) -> str:

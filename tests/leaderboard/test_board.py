@@ -8,7 +8,8 @@ from ksl_bench.evaluation.scoring import RESAMPLES_FILE, read_arrays
 from ksl_bench.leaderboard import read_board, read_leaderboard, reasons
 from ksl_bench.significance.intervals import difference, mean_interval
 from ksl_bench.significance.resampling import Draw, System
-from ksl_bench.store import key_of
+from ksl_bench.store import Store, key_of
+from ksl_bench.store.files import Files
 from tests.boards import Written
 
 
@@ -105,14 +106,34 @@ def test_resamples_that_are_broken_make_a_run_pending_and_say_so(tmp_path):
     assert "was set aside" in row["reason"]
 
 
-def test_an_object_store_gives_the_same_board(store, rows):
-    from ksl_bench.store import Store
-
-    other = Store("memory://board-test")
+def copied(store, root):
+    """The same results and plan, in an object store."""
+    other = Store(f"memory://{root}")
     for path in store.files.names("evaluations"):
         record = store.record("evaluation", path)
         files = {name: store.read_bytes("evaluation", path, name) for name in record["files"]}
         other.finish("evaluation", path, record, files)
     other.plans.write("mine", store.plans.read("mine"))
+    return other
+
+
+def test_an_object_store_gives_the_same_board(store, rows):
+    other = copied(store, "board-test")
     there = {row["baseline"]: row for row in read_board(other, "mine").rows}
     assert there["lora"] == rows["lora"]
+    assert other.files.names("bundles") == []  # some rows are still to be made
+
+
+def test_of_finished_rows_an_object_store_is_asked_for_one_file(tmp_path, monkeypatch):
+    made = Written(tmp_path)
+    made.scored("base", [0.9], method="none")
+    made.scored("lora", [0.97, 0.98, 0.99], method="lora")
+    other = copied(made.done(), "bundled")
+    first = read_board(other, "mine")
+    (name,) = other.files.names("bundles")
+    asked, before = [], Files.read
+    monkeypatch.setattr(
+        Files, "read", lambda files, path: asked.append(path) or before(files, path)
+    )
+    assert read_board(other, "mine") == first
+    assert asked == ["suites/mine.json", f"bundles/{name}"]

@@ -93,6 +93,12 @@ def test_the_layout_is_the_contract(store):
     ]
 
 
+def test_many_are_read_in_their_order(store):
+    assert list(store.files.side_by_side(lambda number: number**2, range(700))) == [
+        number**2 for number in range(700)
+    ]
+
+
 def test_a_file_of_this_machine_is_copied(store, tmp_path):
     (tmp_path / "big").write_bytes(b"x" * 3_000_001)
     store.finish("state", KEY, {}, {"state.safetensors": tmp_path / "big"})
