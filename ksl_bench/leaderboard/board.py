@@ -41,6 +41,10 @@ from ksl_bench.store import Store
 from ksl_bench.store.bundles import read_together
 
 
+_COLLECT_AFTER = 50_000
+"""New objects; 700 is usual."""
+
+
 @dataclass(frozen=True, slots=True)
 class Board:
     """A leaderboard."""
@@ -159,18 +163,20 @@ def _scored(
 
 
 @contextlib.contextmanager
-def _collecting_later() -> Iterator[None]:
-    """Keep the collector of cycles from walking all that a large board holds, over and over."""
-    before = gc.isenabled()
-    gc.disable()
+def _collecting_seldom() -> Iterator[None]:
+    """Keep the collector of cycles from walking all that a large board holds, over and over.
+
+    Not for good: what talks to an object store leaves cycles behind with every request.
+    """
+    before = gc.get_threshold()
+    gc.set_threshold(_COLLECT_AFTER, *before[1:])
     try:
         yield
     finally:
-        if before:
-            gc.enable()
+        gc.set_threshold(*before)
 
 
-@_collecting_later()
+@_collecting_seldom()
 def read_board(store: Store, suite: str) -> Board:
     """Join a suite's results, and say what they show.
 
