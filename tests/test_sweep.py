@@ -49,6 +49,7 @@ def run(tmp_path, content):
         **command(tmp_path, content), capture_output=True, text=True, timeout=500, check=False
     )
     assert done.returncode in (0, 1), done.stderr[-3000:]
+    assert "WARNING" not in done.stderr
     return done.returncode, json.loads(done.stdout)
 
 

@@ -19,6 +19,9 @@ PASSED_ON = (
 )
 """Prefixes of the environment variables that workers need: libraries, and the keys of object stores."""
 
+PROCESSES = 16
+"""Of Ray's workers on this machine may start at once, though it have fewer cores."""
+
 
 def passed_on(*, secret: bool) -> dict[str, str]:
     """Return this process's variables that workers need: the secret ones, or the others.
@@ -54,6 +57,10 @@ def connect(address: str | None) -> None:
     try:
         if address is None:
             _stay_on_loopback()
+            # Ray warns of many times more processes than it would start at once, by itself one a core. Of
+            # the trials of a sweep, and of the controllers of groups, nearly all only wait.
+            at_once = str(max(PROCESSES, os.cpu_count() or 1))
+            os.environ.setdefault("RAY_worker_maximum_startup_concurrency", at_once)
             # Left to itself Ray would join any cluster that runs on this machine.
             ray.init(address="local", include_dashboard=False, **options)
         else:

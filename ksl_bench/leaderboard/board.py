@@ -40,7 +40,6 @@ from ksl_bench.significance.resampling import System
 from ksl_bench.store import Store
 from ksl_bench.store.bundles import read_together
 
-
 _COLLECT_AFTER = 50_000
 """New objects; 700 is usual."""
 
