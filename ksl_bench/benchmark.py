@@ -8,7 +8,7 @@ lease of an artifact makes it, the others look it up.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
@@ -104,9 +104,9 @@ class Execution:
         self._open[key] = work
 
     @property
-    def pending(self) -> int:
-        """How many artifacts are still to be made."""
-        return len(self._open)
+    def pending(self) -> Collection[str]:
+        """The keys of all artifacts that are still to be made."""
+        return self._open.keys()
 
     def run(self, pool: Pool, on_event: Callable[[Event], None] = lambda event: None) -> Tally:
         """Make what is missing.

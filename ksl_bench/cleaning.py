@@ -23,6 +23,7 @@ from typing import Any
 from ksl_bench.store import Store
 from ksl_bench.store.bundles import bundle_of, read_together
 from ksl_bench.store.layout import (
+    AUDITS,
     BUNDLES,
     CHAIN,
     FOLDERS,
@@ -143,7 +144,7 @@ def _unnamed(entries: list[Entry], sizes: _Sizes, wanted: set[tuple[str, str]]) 
                 if kind == "ticket":
                     found.append(sizes.waste(record_path(kind, key), "its record"))
     audits = (
-        PurePosixPath(entry.path).stem for entry in entries if entry.path.startswith("audits/")
+        PurePosixPath(entry.path).stem for entry in entries if entry.path.startswith(f"{AUDITS}/")
     )
     found += [
         sizes.waste(audit_path(key), "audit of a ticket that no plan names")

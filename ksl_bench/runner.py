@@ -21,6 +21,7 @@ from ksl_bench.plan import Plan, make_plan
 from ksl_bench.pool import Pool
 from ksl_bench.preflight import check_devices, check_model
 from ksl_bench.store import Store
+from ksl_bench.store.bundles import forget_bundles
 from ksl_bench.tracking import TrackingThread, tracking_uri
 
 
@@ -60,12 +61,14 @@ def run_suite(
         return execution.tally.complete
     connect(address)
     try:
-        with Room(suite.resources, wanted=execution.pending, wait=wait) as room:
+        with Room(suite.resources, wanted=len(execution.pending), wait=wait) as room:
             groups = room.first()
             check_shared(store)
-            store.plans.write(suite.name, plan.record())
+            record = plan.record()
+            forget_bundles(store, record["rows"], execution.pending)
+            store.plans.write(suite.name, record)
             console.print(
-                f"{suite.name}: {execution.pending} of {len(plan.works)} artifacts to make, {groups} "
+                f"{suite.name}: {len(execution.pending)} of {len(plan.works)} artifacts to make, {groups} "
                 f"worker group{'s' if groups > 1 else ''} of {suite.resources.workers_per_run}, in "
                 f"{store.root}",
                 markup=False,
@@ -109,7 +112,7 @@ def _standing(execution: Execution) -> str:
 def _execute(plan: Plan, pool: Pool, execution: Execution, console: Console) -> bool:
     """Make what is missing; return whether the cluster or the storage was lost on the way."""
     try:
-        with RunDisplay(plan, console, pending=execution.pending) as display:
+        with RunDisplay(plan, console, pending=len(execution.pending)) as display:
             execution.run(pool, display)
     except (
         ClusterError,

@@ -18,6 +18,7 @@ from ksl_bench.pool import Event
 from ksl_bench.runner import checked_plan, tell_loss
 from ksl_bench.space import Space
 from ksl_bench.store import Store
+from ksl_bench.store.bundles import forget_bundles
 from ksl_bench.tracking import TrackingThread
 from ksl_bench.trials import Scored, Trial, Trials
 
@@ -129,6 +130,7 @@ def _search(
         with Room(space.suite.resources, wanted=wanted, wait=wait) as room:
             groups = room.first()
             check_shared(store)
+            forget_bundles(store, (store.plans.read(space.spec.name) or {}).get("rows", ()))
             console.print(
                 f"{space.spec.name}: {wanted} trials of {seeds} seed{'s' if seeds > 1 else ''}, {groups} "
                 f"worker groups, in {store.root}",

@@ -234,10 +234,13 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--runs", type=int, nargs="+", default=[200, 2000])
     parser.add_argument("--results", type=int, default=10_000)
-    parser.add_argument("--storage", help="of the results; a temporary folder if left out")
+    parser.add_argument("--storage", help="of the results, empty; a temporary folder if left out")
     parser.add_argument("--no-tracking", action="store_true")
     parser.add_argument("--json", action="store_true")
     options = parser.parse_args()
+    results = Store(options.storage) if options.storage else None
+    if results is not None and results.plans.names():
+        parser.error(f"--storage: must be empty, as the results stay there; got {options.storage}")
     quiet_models()
     with tempfile.TemporaryDirectory(prefix="ksl-scale-") as name:
         folder = Path(name)
@@ -248,7 +251,7 @@ def main() -> None:
                 rows.append(driven(runs, folder, tracking=not options.no_tracking))
             finally:
                 disconnect()
-        board = leaderboard_over(options.results, Store(options.storage or str(folder / "board")))
+        board = leaderboard_over(options.results, results or Store(str(folder / "board")))
     if options.json:
         print(json.dumps({"runs": rows, "leaderboard": board}, indent=2))
         return

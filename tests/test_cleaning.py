@@ -7,7 +7,7 @@ import pytest
 
 from ksl_bench.cleaning import DAY, find_waste, remove_waste
 from ksl_bench.store import Store, key_of
-from ksl_bench.store.audits import read_audit, write_audit
+from ksl_bench.store.audits import Audits, write_audit
 from ksl_bench.store.bundles import bundle_of
 from tests.store.checkpoints import write_checkpoint
 
@@ -74,7 +74,7 @@ def test_what_no_plan_names_goes_and_the_rest_stays(store):
     assert find_waste(store, now=LATER) == []
     assert store.is_finished("state", key("shared"))
     assert store.is_finished("ticket", key("own"))
-    assert read_audit(store, key("own"), text="t") is not None
+    assert Audits(store).read(key("own"), text="t") is not None
     assert store.checkpoints(key("under way")).newest() == 5
     assert store.record("state", key(NOBODYS)) is None
     assert store.plans.names() == ["one", "two"]

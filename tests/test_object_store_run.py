@@ -1,11 +1,16 @@
 """A whole suite over an object store: drivers and workers talk to a real S3 server on loopback."""
 
+import io
 import json
 import os
 import subprocess
 import sys
+import zipfile
 
 import pytest
+
+from ksl_bench.store import Store
+from ksl_bench.store.layout import record_path
 
 pytestmark = pytest.mark.slow
 
@@ -46,6 +51,25 @@ def test_a_suite_runs_resumes_and_is_read_over_s3(bucket, tmp_path):
         "leaderboard", "quickstart", "--storage", f"{bucket}/suite", tracking=tracking
     )
     assert "ks_partial_k4" in board.stdout
+
+    # A result that is made anew is not hidden by the copy that the board left behind.
+    store = Store(f"{bucket}/suite")
+    (bundle,) = store.files.names("bundles")
+    path = record_path("evaluation", rows[1]["evaluations"][0])
+    old = copies(store, bundle)
+    assert old[path] == store.files.read(path)
+    store.files.remove(path)
+    third = ksl_bench(*line, tracking=tracking)
+    assert third.returncode == 0, third.stderr[-2000:]
+    assert "1 of" in third.stderr
+    new = copies(store, bundle)
+    assert new.keys() == old.keys()
+    assert old[path] != new[path] == store.files.read(path)
+
+
+def copies(store, bundle):
+    archive = zipfile.ZipFile(io.BytesIO(store.files.read(f"bundles/{bundle}")))
+    return {name: archive.read(name) for name in archive.namelist()}
 
 
 def test_without_a_place_for_mlflow_a_run_over_s3_is_refused(bucket):

@@ -57,8 +57,8 @@ def connect(address: str | None) -> None:
     try:
         if address is None:
             _stay_on_loopback()
-            # Ray warns of many times more processes than it would start at once, by itself one a core. Of
-            # the trials of a sweep, and of the controllers of groups, nearly all only wait.
+            # By itself Ray starts one process a core at once, and warns when there are several times as many.
+            # Of the trials of a sweep, and of the controllers of groups, nearly all only wait.
             at_once = str(max(PROCESSES, os.cpu_count() or 1))
             os.environ.setdefault("RAY_worker_maximum_startup_concurrency", at_once)
             # Left to itself Ray would join any cluster that runs on this machine.

@@ -6,19 +6,18 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from ksl_bench.leaderboard.runs import Run
-from ksl_bench.store import Store
-from ksl_bench.store.audits import read_audit
+from ksl_bench.store.audits import Audits
 
 Row = dict[str, Any]
 
 
-def read_audits(
-    store: Store, recipe: Mapping[str, Any], place: tuple[str, str, str], done: Sequence[Run]
+def audits_of(
+    audits: Audits, recipe: Mapping[str, Any], place: tuple[str, str, str], done: Sequence[Run]
 ) -> list[Row]:
     """Return the audits of a row's tickets on the text that it was scored on, one a seed; none elsewhere.
 
     Args:
-        store: Where `ksl-bench certify --suite` kept them.
+        audits: What `ksl-bench certify --suite` kept.
         recipe: The baseline, as the suite has it.
         place: Condition, baseline, and the condition it is scored under.
         done: Its finished runs.
@@ -29,7 +28,7 @@ def read_audits(
     for run in done:
         if run.ticket is None or run.result is None:
             continue
-        audit = read_audit(store, run.ticket, text=run.result["data"]["digest"])
+        audit = audits.read(run.ticket, text=run.result["data"]["digest"])
         if audit is not None:
             found.append({"seed": run.seed, **_shortened(audit)})
     return found

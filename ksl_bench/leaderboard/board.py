@@ -11,7 +11,7 @@ from typing import Any
 
 from ksl_bench.config import VerdictSpec
 from ksl_bench.errors import StorageError
-from ksl_bench.leaderboard.audits import read_audits
+from ksl_bench.leaderboard.audits import audits_of
 from ksl_bench.leaderboard.bill import add_cost_over_full, add_score_against_full
 from ksl_bench.leaderboard.directions import add_directions
 from ksl_bench.leaderboard.gains import Systems, add_gains, add_recovery
@@ -38,6 +38,7 @@ from ksl_bench.leaderboard.verdicts import Compared, Verdict
 from ksl_bench.registry import unknown
 from ksl_bench.significance.resampling import System
 from ksl_bench.store import Store
+from ksl_bench.store.audits import Audits
 from ksl_bench.store.bundles import read_together
 
 _COLLECT_AFTER = 50_000
@@ -114,13 +115,16 @@ def price_of(plan: Mapping[str, Any]) -> float | None:
 def read_conditions(store: Store, plan: Mapping[str, Any]) -> Iterator[Scored]:
     """Read a plan's results, one condition after another: all at once would fill the memory."""
     recipes, steps = recipes_of(plan), sequence_places(plan)
+    audits = Audits(store)
+    # The rows of a sweep that goes on are others each time.
+    keep = plan.get("sweep", {}).get("ended", True)
     for condition, rows in read_together(plan["rows"]).items():
-        runs = read_results(store, rows)
+        runs = read_results(store, rows, keep=keep)
         here: dict[Place, list[Run]] = {}
         for row, run in zip(rows, runs, strict=True):
             here.setdefault(place_of(row), []).append(run)
         yield _scored(
-            store,
+            audits,
             condition,
             here,
             recipes,
@@ -131,7 +135,7 @@ def read_conditions(store: Store, plan: Mapping[str, Any]) -> Iterator[Scored]:
 
 
 def _scored(
-    store: Store,
+    audits: Audits,
     condition: str,
     here: Mapping[Place, Sequence[Run]],
     recipes: Mapping[Place, Mapping[str, Any]],
@@ -145,7 +149,7 @@ def _scored(
     for place, runs in here.items():
         row = make_row(recipes[place], place, runs, task=task, price=price)
         done = [run for run in runs if run.finished]
-        row["audits"] = read_audits(store, recipes[place], place, done)
+        row["audits"] = audits_of(audits, recipes[place], place, done)
         row["sequence"] = dict(steps[place]) if place in steps else None
         fixed = is_fixed(recipes[place], runs)
         scored.rows.append(row)

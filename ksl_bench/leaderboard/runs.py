@@ -67,13 +67,28 @@ def read_runs(store: Store, rows: Iterable[Mapping[str, Any]]) -> list[Run]:
     return list(store.files.side_by_side(partial(Run, store), rows))
 
 
-def read_results(store: Store, rows: Rows) -> list[Run]:
-    """Read the runs of a condition's rows, the finished ones with the scores of all resamples."""
+def read_results(store: Store, rows: Rows, *, keep: bool = True) -> list[Run]:
+    """Read the runs of a condition's rows, the finished ones with the scores of all resamples.
+
+    Args:
+        store: Where they are.
+        rows: Of a plan.
+        keep: Whether the next may read the same rows: then an object store keeps a bundle of them.
+    """
     bundle = Bundle(store, rows)
-    runs = read_runs(bundle.store, rows)
-    _read_resamples(bundle.store, runs)
+    runs = _read_whole(bundle.store, rows)
     if all(run.finished for run in runs):
-        bundle.keep()
+        if keep:
+            bundle.keep()
+    elif bundle.used:
+        bundle.drop()
+        return _read_whole(store, rows)
+    return runs
+
+
+def _read_whole(store: Store, rows: Rows) -> list[Run]:
+    runs = read_runs(store, rows)
+    _read_resamples(store, runs)
     return runs
 
 

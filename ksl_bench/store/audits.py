@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from ksl_bench.store.artifacts import Store
-from ksl_bench.store.layout import audit_path
+from ksl_bench.store.layout import AUDITS, audit_path
 from ksl_bench.store.records import parse_object, render_object
 
 
@@ -20,14 +20,24 @@ def write_audit(store: Store, key: str, audit: Mapping[str, Any]) -> None:
     store.files.write(audit_path(key), render_object(audit))
 
 
-def read_audit(store: Store, key: str, *, text: str) -> dict[str, Any] | None:
-    """Return the audit of a ticket on a text; None if there is none, or it is of another text.
+class Audits:
+    """The audits of a store, as they are now: most tickets have none, so they are listed once."""
 
-    Args:
-        store: Where the ticket is.
-        key: Of the ticket.
-        text: Digest of what was scored.
-    """
-    content = store.files.read(audit_path(key))
-    found = parse_object(content) if content is not None else None
-    return found if found is not None and found.get("text") == text else None
+    def __init__(self, store: Store) -> None:
+        """Look which there are."""
+        self._files = store.files
+        self._names = frozenset(store.files.names(AUDITS))
+
+    def read(self, key: str, *, text: str) -> dict[str, Any] | None:
+        """Return the audit of a ticket on a text; None if there is none, or it is of another text.
+
+        Args:
+            key: Of the ticket.
+            text: Digest of what was scored.
+        """
+        path = audit_path(key)
+        if path.rpartition("/")[2] not in self._names:
+            return None
+        content = self._files.read(path)
+        found = parse_object(content) if content is not None else None
+        return found if found is not None and found.get("text") == text else None

@@ -2,11 +2,12 @@
 
     <root>/bundles/<digest of the keys>.zip     records and resamples of a condition's evaluations, by path
 
-A bundle is written by the first who reads them all after the last was finished. It holds copies, and
-nothing keeps them up to date: a finished result stays what it is under its key. Records are sealed and
-their files compared with the digests in them, as anywhere else. A bundle may be removed at any time;
-whoever removes results by hand removes the bundles, too. A folder of this machine has none: there they
-would save next to nothing.
+A bundle is written by the first who reads them all after the last was finished. Its copies are checked as
+their originals are: records are sealed, and name the digests of their files. A result that is made anew
+under its key may differ in costs, so whoever makes results of a condition removes its bundle first; of
+another plan that shares them the bundle stays. A bundle may be removed at any time, and whoever removes
+results by hand removes the bundles, too. A folder of this machine has none: there they would save next to
+nothing.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ from __future__ import annotations
 import contextlib
 import io
 import zipfile
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Container, Iterable, Mapping, Sequence
 from typing import Any
 
 from ksl_bench.errors import StorageError
@@ -38,8 +39,25 @@ def bundle_of(rows: Rows) -> str:
     return bundle_path(key_of({"evaluations": sorted({row["evaluation"] for row in rows})}))
 
 
+def forget_bundles(
+    store: Store, rows: Iterable[Mapping[str, Any]], making: Container[str] | None = None
+) -> None:
+    """Remove the bundles of a plan's rows in which something is to be made, perhaps anew.
+
+    Args:
+        store: Where they are.
+        rows: Of the plan.
+        making: Keys of evaluations that are to be made; None: any of them.
+    """
+    if store.files.local:
+        return
+    for together in read_together(rows).values():
+        if making is None or any(row["evaluation"] in making for row in together):
+            store.files.remove(bundle_of(together))
+
+
 class Bundle:
-    """The evaluations of some rows."""
+    """The evaluations of some rows, all of them finished."""
 
     def __init__(self, store: Store, rows: Rows) -> None:
         """Read the bundle, if there is one."""
@@ -47,8 +65,13 @@ class Bundle:
         self.store = Store(self._through) if self._through else store
         """To read from: takes from the bundle what is in it, and remembers what is not."""
 
+    @property
+    def used(self) -> bool:
+        """Return whether there is one: then all that it is of must be finished, or it is broken."""
+        return self._through is not None and bool(self._through.copies)
+
     def keep(self) -> None:
-        """Write all that was read; only for what will not change any more.
+        """Write all that was read; only of finished results.
 
         Where nothing can be written, all is read the long way again.
         """
@@ -56,15 +79,20 @@ class Bundle:
             with contextlib.suppress(StorageError):
                 self._through.keep()
 
+    def drop(self) -> None:
+        """Set the bundle aside."""
+        if self._through is not None:
+            _drop(self._through, self._through.bundle, "a copy in it is broken")
+
 
 class _Through(Files):
     """Files of which a bundle may have some; others are remembered when they were read."""
 
     def __init__(self, files: Files, bundle: str) -> None:
         super().__init__(files.root)
-        self._bundle = bundle
+        self.bundle = bundle
         self._held = _unpacked(files, bundle)
-        self._copies = frozenset(self._held)
+        self.copies = frozenset(self._held)
 
     def read(self, path: str) -> bytes | None:
         content = self._held.get(path)
@@ -73,20 +101,21 @@ class _Through(Files):
         return content
 
     def set_aside(self, path: str, reason: str) -> None:
-        """Blame the bundle, if there is one: where its copies are from, all may be well."""
-        super().set_aside(self._bundle if self._copies else path, reason)
+        """Leave the originals alone where a copy is broken: all may be well there."""
+        if not self.copies or path == self.bundle:
+            super().set_aside(path, reason)
 
     def keep(self) -> None:
         """Write the bundle, if it had not all of it."""
-        if self._held.keys() - self._copies:
-            self.write(self._bundle, _packed(self._held))
+        if self._held.keys() - self.copies:
+            self.write(self.bundle, _packed(self._held))
 
 
 def _packed(held: Mapping[str, bytes]) -> bytes:
     buffer = io.BytesIO()
     with zipfile.ZipFile(buffer, "w", zipfile.ZIP_STORED) as archive:
         for path, content in sorted(held.items()):
-            archive.writestr(path, content)
+            archive.writestr(zipfile.ZipInfo(path), content)  # without the time: the same again
     return buffer.getvalue()
 
 
@@ -101,6 +130,13 @@ def _unpacked(files: Files, path: str) -> dict[str, bytes]:
     try:
         with zipfile.ZipFile(io.BytesIO(content)) as archive:
             return {name: archive.read(name) for name in archive.namelist()}
+    except MemoryError:
+        raise
     except Exception as error:  # zipfile says in many ways that a file is none
-        files.set_aside(path, f"not a whole bundle: {error}")
+        _drop(files, path, f"not a whole bundle: {error}")
         return {}
+
+
+def _drop(files: Files, path: str, reason: str) -> None:
+    with contextlib.suppress(StorageError):  # who may only read goes on without it
+        files.set_aside(path, reason)

@@ -15,6 +15,7 @@ TICKET = "ticket"
 FOLDERS = {"state": "states", "ticket": "tickets", "evaluation": "evaluations"}
 PLANS = "suites"
 BUNDLES = "bundles"
+AUDITS = "audits"
 _RECORDS = {"state": "state.json", "evaluation": "result.json"}
 CHAIN = (
     ("source_state", "state"),
@@ -69,7 +70,7 @@ def audit_path(key: str) -> str:
     """Return where the audit of a ticket is."""
     if not KEY.fullmatch(key):
         raise StorageError(f"not a key (ticket): {key!r}; must be 20 hex digits")
-    return f"audits/{key}.json"
+    return f"{AUDITS}/{key}.json"
 
 
 def bundle_path(key: str) -> str:

@@ -1,5 +1,9 @@
 """The leaderboard over stores written by hand: joins, intervals, blame."""
 
+import gc
+import io
+import zipfile
+
 import numpy as np
 import pytest
 
@@ -124,16 +128,51 @@ def test_an_object_store_gives_the_same_board(store, rows):
     assert other.files.names("bundles") == []  # some rows are still to be made
 
 
-def test_of_finished_rows_an_object_store_is_asked_for_one_file(tmp_path, monkeypatch):
+@pytest.fixture
+def finished(tmp_path):
+    """An object store in which nothing is missing, tickets among it."""
     made = Written(tmp_path)
     made.scored("base", [0.9], method="none")
     made.scored("lora", [0.97, 0.98, 0.99], method="lora")
-    other = copied(made.done(), "bundled")
-    first = read_board(other, "mine")
-    (name,) = other.files.names("bundles")
+    ticket = {"criterion": "ks", "k": 4}
+    made.scored("moved", [0.9], method="partial_transfer", ticket=ticket)
+    made.rows[-1]["ticket"] = key_of({"ticket": 1})
+    return copied(made.done(), tmp_path.name)
+
+
+def test_of_finished_rows_an_object_store_is_asked_for_one_file(finished, monkeypatch):
+    first = read_board(finished, "mine")
+    (name,) = finished.files.names("bundles")
     asked, before = [], Files.read
     monkeypatch.setattr(
         Files, "read", lambda files, path: asked.append(path) or before(files, path)
     )
-    assert read_board(other, "mine") == first
+    assert read_board(finished, "mine") == first
     assert asked == ["suites/mine.json", f"bundles/{name}"]
+
+
+def test_copies_that_are_not_what_they_were_are_read_again_where_they_are_from(finished):
+    first = read_board(finished, "mine")
+    (name,) = finished.files.names("bundles")
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w") as archive:
+        archive.writestr(f"evaluations/{first.rows[1]['evaluations'][0]}/{RESAMPLES_FILE}", b"7")
+    finished.files.write(f"bundles/{name}", buffer.getvalue())
+    assert read_board(finished, "mine") == first
+    assert finished.files.names("bundles") == [f"{name}.corrupt-1"]
+
+
+def test_the_rows_of_a_sweep_that_goes_on_are_not_kept_together(finished):
+    plan = finished.plans.read("mine")
+    for ended in (False, True):
+        finished.plans.write("mine", {**plan, "sweep": {"ended": ended}})
+        read_board(finished, "mine")
+        assert len(finished.files.names("bundles")) == ended
+
+
+def test_a_board_leaves_the_collector_as_it_was(store):
+    before = gc.get_threshold()
+    read_board(store, "mine")
+    with pytest.raises(StorageError):
+        read_board(store, "mime")
+    assert gc.get_threshold() == before

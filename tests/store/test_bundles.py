@@ -7,7 +7,7 @@ import pytest
 
 from ksl_bench.errors import StorageError
 from ksl_bench.store import Store, key_of
-from ksl_bench.store.bundles import Bundle, bundle_of, read_together
+from ksl_bench.store.bundles import Bundle, bundle_of, forget_bundles, read_together
 from ksl_bench.store.files import Files
 from tests.store.behind import names, overwrite
 
@@ -85,26 +85,46 @@ def test_what_is_no_zip_holds_nothing(store, content):
     assert bundled(store) == [(0, b"0"), (1, b"1"), (2, b"2")]
 
 
-def test_a_copy_is_checked_as_its_original_is_and_the_bundle_is_blamed(store):
+def test_a_copy_is_checked_as_its_original_is_which_is_left_alone(store):
     """Here a copy that someone changed, in a zip that is whole."""
     bundled(store)
     buffer = io.BytesIO()
     with zipfile.ZipFile(buffer, "w") as archive:
         archive.writestr(f"evaluations/{KEYS[0]}/x", b"forged")
     overwrite(store, bundle_of(ROWS), buffer.getvalue())
-    with pytest.raises(StorageError, match="was set aside"):
-        read(Bundle(store, ROWS).store)
+    bundle = Bundle(store, ROWS)
+    with pytest.raises(StorageError):
+        read(bundle.store)
+    assert bundle.used
+    bundle.drop()
     assert names(store, "bundles") == [f"{bundle_of(ROWS)[8:]}.corrupt-1"]
     assert read(store) == bundled(store) == [(0, b"0"), (1, b"1"), (2, b"2")]
 
 
-def test_where_nothing_can_be_written_everything_is_read_the_long_way(store, monkeypatch):
-    def refuse(files, path, content):
+@pytest.mark.parametrize("there", [None, b"no zip"])
+def test_where_nothing_can_be_written_everything_is_read_the_long_way(store, there, monkeypatch):
+    if there is not None:
+        overwrite(store, bundle_of(ROWS), there)
+    before = names(store, "bundles")
+
+    def refuse(files, *_):
         raise StorageError("read only")
 
     monkeypatch.setattr(Files, "write", refuse)
+    monkeypatch.setattr(Files, "_move", refuse)
     for _ in range(2):
         assert bundled(store) == [(0, b"0"), (1, b"1"), (2, b"2")]
+    assert names(store, "bundles") == before
+
+
+def test_whoever_makes_a_result_anew_forgets_the_copies(store):
+    bundled(store)
+    forget_bundles(store, ROWS, {"another one"})
+    assert store.files.read(bundle_of(ROWS)) is not None
+    forget_bundles(store, ROWS, {KEYS[1]})
+    store.finish("evaluation", KEYS[1], {"seed": 7}, {"x": b"7"})
+    assert bundled(store) == [(0, b"0"), (7, b"7"), (2, b"2")]
+    forget_bundles(store, ROWS)
     assert names(store, "bundles") == []
 
 

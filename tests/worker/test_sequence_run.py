@@ -215,4 +215,4 @@ def test_earlier_steps_are_on_the_bill_by_name(made):
 
 def test_a_second_run_finds_everything(made):
     store, plan, _ = made
-    assert Execution(plan, store).pending == 0
+    assert not Execution(plan, store).pending
