@@ -49,8 +49,6 @@ def forget_bundles(
         rows: Of the plan.
         making: Keys of evaluations that are to be made; None: any of them.
     """
-    if store.files.local:
-        return
     for together in read_together(rows).values():
         if making is None or any(row["evaluation"] in making for row in together):
             store.files.remove(bundle_of(together))

