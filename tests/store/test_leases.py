@@ -21,9 +21,18 @@ QUICK = 0.05
 """Seconds between heartbeats of holders that are dead, or about to be."""
 
 
-def leases(store, *, heartbeat_seconds=10.0):
-    """The leases of another driver over the same storage."""
-    return Leases(Store(store.root).files, heartbeat_seconds=heartbeat_seconds)
+@pytest.fixture
+def leases():
+    """Makes the leases of another driver over the same storage; none is kept alive after the test."""
+    drivers = []
+
+    def of_a_driver(store, *, heartbeat_seconds=10.0):
+        drivers.append(Leases(Store(store.root).files, heartbeat_seconds=heartbeat_seconds))
+        return drivers[-1]
+
+    yield of_a_driver
+    for one in drivers:
+        one.give_back(KEY)
 
 
 def of_another_machine(store, **changes):
@@ -53,7 +62,7 @@ def wait_until_dead():
     time.sleep(QUICK * (MISSED_BEATS + 2))
 
 
-def test_one_holds_and_the_other_learns_who(store):
+def test_one_holds_and_the_other_learns_who(leases, store):
     one, other = leases(store), leases(store)
     assert one.take(KEY) is None
     held = other.take(KEY)
@@ -68,11 +77,11 @@ def test_one_holds_and_the_other_learns_who(store):
     assert other.take(KEY) is None
 
 
-def test_of_many_at_once_one_takes_it(store):
+def test_of_many_at_once_one_takes_it(leases, store):
     assert len(at_once([leases(store) for _ in range(6)])) == 1
 
 
-def test_a_holder_that_does_not_move_is_dead_and_one_waiter_succeeds_it(store, caplog):
+def test_a_holder_that_does_not_move_is_dead_and_one_waiter_succeeds_it(leases, store, caplog):
     of_another_machine(store)
     waiters = [leases(store) for _ in range(4)]
     assert {one.take(KEY).holder for one in waiters} == {"node-7, pid 12"}
@@ -85,7 +94,7 @@ def test_a_holder_that_does_not_move_is_dead_and_one_waiter_succeeds_it(store, c
     assert names(store) == []
 
 
-def test_a_successor_can_die_too(store):
+def test_a_successor_can_die_too(leases, store):
     of_another_machine(store)
     second = leases(store, heartbeat_seconds=QUICK)
     second.take(KEY)
@@ -101,7 +110,7 @@ def test_a_successor_can_die_too(store):
     assert names(store) == []
 
 
-def test_a_heartbeat_that_moves_keeps_the_lease(store):
+def test_a_heartbeat_that_moves_keeps_the_lease(leases, store):
     one, other = leases(store, heartbeat_seconds=0.2), leases(store)
     one.take(KEY)
     first = other.take(KEY)
@@ -114,7 +123,7 @@ def test_a_heartbeat_that_moves_keeps_the_lease(store):
     one.give_back(KEY)
 
 
-def test_the_clock_of_another_machine_does_not_matter(store):
+def test_the_clock_of_another_machine_does_not_matter(leases, store):
     of_another_machine(store, since="1970-01-01T00:00:00Z", heartbeat_seconds=600.0)
     one = leases(store)
     assert one.take(KEY) is not None
@@ -122,7 +131,7 @@ def test_the_clock_of_another_machine_does_not_matter(store):
     assert one.take(KEY) is not None
 
 
-def test_a_process_killed_on_this_machine_is_succeeded_at_once(local):
+def test_a_process_killed_on_this_machine_is_succeeded_at_once(leases, local):
     code = (
         "import os, signal, sys\nfrom ksl_bench.store import Store\n"
         f"assert Store(sys.argv[1]).leases.take({KEY!r}) is None\n"
@@ -132,7 +141,7 @@ def test_a_process_killed_on_this_machine_is_succeeded_at_once(local):
         while dead.poll() is None and not names(local, "leases"):
             time.sleep(0.02)
         # Killed, but not yet waited for: a zombie does not count as alive.
-        assert wait_for_none(local.leases)
+        assert wait_for_none(leases(local))
     assert dead.returncode == -9
 
 
@@ -146,7 +155,7 @@ def wait_for_none(one):
 
 
 def test_a_suspended_holder_learns_of_its_loss_and_leaves_its_successor_alone(
-    store, monkeypatch, caplog
+    leases, store, monkeypatch, caplog
 ):
     slept, other = leases(store, heartbeat_seconds=QUICK), leases(store)
     names_there = slept._files.names
@@ -171,7 +180,7 @@ def test_a_suspended_holder_learns_of_its_loss_and_leaves_its_successor_alone(
     assert names(store) == []
 
 
-def test_a_lease_that_cannot_be_read_expires_like_any_other(store, monkeypatch):
+def test_a_lease_that_cannot_be_read_expires_like_any_other(leases, store, monkeypatch):
     monkeypatch.setattr("ksl_bench.store.lease.HEARTBEAT_SECONDS", QUICK)
     overwrite(store, f"leases/{KEY}.json", b'{"token": "../../../etc/passwd"')
     one = leases(store)
@@ -182,7 +191,7 @@ def test_a_lease_that_cannot_be_read_expires_like_any_other(store, monkeypatch):
     assert names(store) == []
 
 
-def test_no_token_leaves_the_folder(local, monkeypatch):
+def test_no_token_leaves_the_folder(leases, local, monkeypatch):
     monkeypatch.setattr("ksl_bench.store.lease.HEARTBEAT_SECONDS", QUICK)
     of_another_machine(local, token="../../escaped")
     one = leases(local)
@@ -192,7 +201,7 @@ def test_no_token_leaves_the_folder(local, monkeypatch):
     assert all(name.startswith("leases/") for name in names(local))
 
 
-def test_who_succeeds_a_chain_that_is_gone_does_not_count(store, monkeypatch):
+def test_who_succeeds_a_chain_that_is_gone_does_not_count(leases, store, monkeypatch):
     of_another_machine(store)
     late = leases(store)
     late.take(KEY)
@@ -213,14 +222,16 @@ def test_who_succeeds_a_chain_that_is_gone_does_not_count(store, monkeypatch):
     assert names(store) == []
 
 
-def test_a_put_that_the_client_repeats_is_still_ours(local, monkeypatch):
+def test_a_put_that_the_client_repeats_is_still_ours(leases, local, monkeypatch):
     one = leases(local)
     create = one._files.create
     monkeypatch.setattr(one._files, "create", lambda path, content: create(path, content) and False)
     assert one.take(KEY) is None
 
 
-def test_storage_without_conditional_writes_is_found_out_and_the_last_writer_holds(monkeypatch):
+def test_storage_without_conditional_writes_is_found_out_and_the_last_writer_holds(
+    leases, monkeypatch
+):
     def heedless(self, path, value, mode="overwrite", **options):
         self.open(path, mode="wb", data=value)
 
