@@ -26,6 +26,12 @@ TINY_BASE = "tiny-base"
 SHIPPED = {TINY_BASE: tiny_base.PATH, "tiny-base-five": tiny_base_five.PATH}
 """The folders of all that ship, by name."""
 
+_DEFINING = (
+    "*.safetensors", "config.json", "tokenizer*", "special_tokens_map.json", "added_tokens.json",
+    "vocab.*", "merges.txt", "*.model", "*.py",
+)  # fmt: skip
+"""Where files of these names differ, so do the models; of those that ship the weights decide."""
+
 DTYPES: dict[str, torch.dtype] = {"fp32": torch.float32, "bf16": torch.bfloat16}
 
 
@@ -40,7 +46,7 @@ class ModelReference:
     revision: str | None
     """Commit of a Hugging Face id, None for a folder."""
     digest: str
-    """Identity of the weights: the commit, or the SHA-256 of a folder's safetensors files."""
+    """Identity: the commit, or the SHA-256 of a folder's files by which the model says what it says."""
     trust_remote_code: bool = False
 
     def options(self) -> dict[str, Any]:
@@ -96,7 +102,9 @@ def _find_folder(spec: ModelSpec, folder: Path, *, weights: bool) -> ModelRefere
         found = f"only {', '.join(others)}" if others else "no weights at all"
         raise ModelError(f"{where} holds no safetensors weights, {found}; convert them first")
     digest = hashlib.sha256()
-    for file in files or [folder / "config.json"]:
+    if folder not in SHIPPED.values():
+        files = sorted({one for pattern in _DEFINING for one in folder.glob(pattern)})
+    for file in files:
         digest.update(file.name.encode() + b"\0")
         with file.open("rb") as stream:
             digest.update(hashlib.file_digest(stream, "sha256").digest())
@@ -148,10 +156,13 @@ def _find_on_hub(spec: ModelSpec, *, weights: bool) -> ModelReference:
 def load_model(reference: ModelReference, *, precision: Precision) -> PreTrainedModel:
     """Load the base model on the CPU, in evaluation mode.
 
+    Whoever generates says all of how: what the publisher set (a repetition penalty, say) is left out, since
+    it would decode otherwise than a result states.
+
     Raises:
         ModelError: If the weights cannot be read.
     """
-    from transformers import AutoModelForCausalLM
+    from transformers import AutoModelForCausalLM, GenerationConfig
 
     try:
         model = AutoModelForCausalLM.from_pretrained(
@@ -163,6 +174,7 @@ def load_model(reference: ModelReference, *, precision: Precision) -> PreTrained
     except (OSError, ValueError) as error:
         raise ModelError(f"cannot load {reference.name!r}: {error}") from error
     model.config.use_cache = False
+    model.generation_config = GenerationConfig()
     return cast("PreTrainedModel", model.eval())
 
 

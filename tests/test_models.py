@@ -1,5 +1,6 @@
 """Base models by folder and by id: found, pinned, loaded, or refused in one line."""
 
+import hashlib
 import os
 import shutil
 import subprocess
@@ -26,13 +27,42 @@ def folder(tmp_path):
     return tmp_path
 
 
-def test_a_folder_is_found_by_its_weights_wherever_it_lies(folder):
-    here = find_model(ModelSpec(name_or_path=str(folder)))
-    assert here.digest == find_model(ModelSpec(name_or_path="tiny-base")).digest
-    data = bytearray((folder / "model.safetensors").read_bytes())
-    data[-1] ^= 1
-    (folder / "model.safetensors").write_bytes(data)
-    assert find_model(ModelSpec(name_or_path=str(folder))).digest != here.digest
+def digest(folder):
+    return find_model(ModelSpec(name_or_path=str(folder))).digest
+
+
+def test_a_folder_is_the_same_model_wherever_it_lies_and_whatever_is_said_of_it(
+    folder, tmp_path_factory
+):
+    elsewhere = tmp_path_factory.mktemp("elsewhere") / "copied"
+    shutil.copytree(folder, elsewhere)
+    (elsewhere / "README.md").write_text("A model card.")
+    (elsewhere / "generation_config.json").write_text('{"repetition_penalty": 1.1}')
+    assert digest(elsewhere) == digest(folder)
+
+
+@pytest.mark.parametrize(
+    "name", ["model.safetensors", "config.json", "tokenizer.json", "tokenizer_config.json"]
+)
+def test_a_folder_of_which_one_part_changed_is_another_model(folder, name):
+    before = digest(folder)
+    with (folder / name).open("ab") as file:
+        file.write(b" ")
+    assert digest(folder) != before
+
+
+def test_remote_code_is_a_part_of_the_model(folder):
+    before = digest(folder)
+    (folder / "modeling_own.py").write_text("")
+    assert digest(folder) != before
+
+
+def test_the_shipped_base_is_known_by_its_weights_alone():
+    """Results of earlier versions are found by this."""
+    content = (tiny_base.PATH / "model.safetensors").read_bytes()
+    weights = hashlib.sha256(content).digest()
+    expected = hashlib.sha256(b"model.safetensors\0" + weights).hexdigest()
+    assert find_model(ModelSpec(name_or_path="tiny-base")).digest == expected
 
 
 @pytest.mark.parametrize("described", [True, False])

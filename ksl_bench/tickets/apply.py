@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from torch import Tensor
-from transformers import GenerationConfig, PreTrainedModel, PreTrainedTokenizerBase
+from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from ksl_bench.errors import TicketError
 from ksl_bench.lottery.ticket import Ticket, matrix_digest
@@ -142,12 +142,11 @@ def _write_model(base: Base, folder: Path) -> None:
     origin = weights_folder(base.reference)
     config = json.loads((origin / "config.json").read_text(encoding="utf-8"))
     base.model.config.use_cache = config.get("use_cache", True)
-    generation = origin / "generation_config.json"
-    if generation.is_file():
-        # Saving refuses what it finds contradictory; models are published with such files.
-        base.model.generation_config = GenerationConfig()
     import_deepspeed()  # saving does, and not as quietly
     base.model.save_pretrained(folder)
     base.tokenizer.save_pretrained(folder)
-    if generation.is_file():
-        shutil.copyfile(generation, folder / generation.name)
+    # The model was loaded without what its publisher says of generation.
+    generation = "generation_config.json"
+    (folder / generation).unlink(missing_ok=True)
+    if (origin / generation).is_file():
+        shutil.copyfile(origin / generation, folder / generation)

@@ -1,5 +1,9 @@
+import json
+import shutil
+
 import torch
 
+from ksl_bench import tiny_base
 from ksl_bench.config import DecodingSpec, ModelSpec
 from ksl_bench.evaluation.generate import batches_by_length, generate
 from ksl_bench.models import find_model, load_model, load_tokenizer
@@ -31,10 +35,28 @@ def test_a_batch_gives_the_text_that_transformers_gives_prompt_by_prompt():
     for prompt, output in zip(PROMPTS, outputs, strict=True):
         ids = tokenizer(prompt, return_tensors="pt")["input_ids"]
         with torch.no_grad():
-            alone = model.generate(ids, max_new_tokens=16, do_sample=False)[0, ids.shape[1] :]
+            eos = tokenizer.eos_token_id
+            greedy = model.generate(ids, max_new_tokens=16, do_sample=False, eos_token_id=eos)
+        alone = greedy[0, ids.shape[1] :]
         assert output.text == tokenizer.decode(alone, skip_special_tokens=True)
         assert output.ended is (tokenizer.eos_token_id in alone.tolist())
         assert output.tokens == 16 or output.ended
+
+
+def test_what_the_publisher_says_of_decoding_changes_nothing(tmp_path):
+    folder = tmp_path / "published"
+    shutil.copytree(tiny_base.PATH, folder)
+    # As instruction-tuned models are published; it would end the rambling that is measured here.
+    own = {"repetition_penalty": 1.3, "no_repeat_ngram_size": 2, "eos_token_id": [2, 14]}
+    (folder / "generation_config.json").write_text(json.dumps(own))
+    published = load_model(find_model(ModelSpec(name_or_path=str(folder))), precision="fp32")
+    model, tokenizer = load()
+    decoding = DecodingSpec(max_new_tokens=40, batch_size=3)
+    one, other = (
+        generate(each, tokenizer, PROMPTS, decoding=decoding, worker=Worker())
+        for each in (model, published)
+    )
+    assert one == other
 
 
 def test_many_directions_share_their_batches():

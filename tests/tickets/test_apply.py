@@ -55,6 +55,14 @@ def test_what_says_how_a_model_is_used_stays_as_it_was(tiny_ticket, tmp_path):
     assert sorted(one.name for one in tmp_path.iterdir()) == ["new", "origin"]
 
 
+def test_a_base_that_says_nothing_of_generation_goes_on_saying_nothing(tiny_ticket, tmp_path):
+    origin = tmp_path / "origin"
+    shutil.copytree(tiny_base.PATH, origin)
+    (origin / "generation_config.json").unlink()
+    write_applied(tiny_ticket(IDS), str(origin), tmp_path / "new")
+    assert not (tmp_path / "new" / "generation_config.json").exists()
+
+
 def test_a_tied_model_is_untied_and_stays_so_in_the_folder(make_llama, make_ticket, tmp_path):
     model = make_llama(tied=True)
     base = tmp_path / "tied"
