@@ -161,10 +161,7 @@ def _search(
 
 def trials_wanted(space: Space) -> int:
     """Return how many choices a sweep makes over all its baselines."""
-    search = space.spec.search
-    if search.algorithm == "grid":
-        return sum(len(space.grid(name)) for name in space.spec.baselines)
-    return (search.trials or 0) * len(space.spec.baselines)
+    return sum(map(space.budget, space.spec.baselines))
 
 
 class _Progress:

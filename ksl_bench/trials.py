@@ -5,6 +5,7 @@ Nothing here knows Ray Tune: `sweep.py` proposes choices, this makes and reads w
 
 from __future__ import annotations
 
+import json
 import threading
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -159,24 +160,32 @@ class Trials:
                 for owner in self.space.spec.baselines
                 for one in by_baseline.get(owner, [])
             ],
-            "budgets": {owner: self._spent(scores) for owner, scores in by_baseline.items()},
+            "budgets": {owner: self._spent(owner, scores) for owner, scores in by_baseline.items()},
             "winners": {
                 owner: best.name
                 for owner, scores in by_baseline.items()
-                if (best := max(scores, key=lambda one: (one.steps, one.score))).status
-                == "finished"
+                if (best := self._best(scores)).status == "finished"
             },
         }
 
-    def _spent(self, scores: Sequence[Scored]) -> dict[str, Any]:
+    def _best(self, scores: Sequence[Scored]) -> Scored:
+        """Return what scored best; with ASHA, of those that came to the most steps.
+
+        Steps that a choice itself asks for count for nothing: longer is not better.
+        """
+        return max(scores, key=lambda one: (self._trials[one.name].steps or 0, one.score))
+
+    def _spent(self, owner: str, scores: Sequence[Scored]) -> dict[str, Any]:
         """Return what the choices for one baseline took, what they shared counted once."""
+        # ASHA trains a choice several times, each time longer, and draws may repeat.
+        made = {json.dumps(self._trials[one.name].choice, sort_keys=True) for one in scores}
         plans = [self._plans[one.name] for one in scores]
         works = {key: work for plan in plans for key, work in plan.works.items()}
         records = {key: self.store.record(work.kind, key) for key, work in works.items()}
         done = [one for one in records.values() if one is not None and one["status"] == "finished"]
         seconds = sum(own_seconds(one) for one in done)
         return {
-            "trials": len(scores),
+            "trials": self.space.budget(owner) if self.ended else len(made),
             "steps": sum(one["steps"] for one in done if one["kind"] == "state"),
             "device_hours": plans[0].setting.workers_per_run * seconds / 3600,
         }

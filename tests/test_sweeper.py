@@ -23,16 +23,25 @@ def trials_of(store, *changes):
     return Trials(space, find_model(space.suite.model), store, retry=False)
 
 
+def score(trials, choice, steps, score):
+    """Put there what a trial of LoRA scored."""
+    trial = Trial("lora", choice, steps)
+    for key, work in trials.plan(trial).works.items():
+        put(trials.store, work.kind, key, score=score)
+    trials.run(trial, pool=None)
+
+
+def score_rate(trials, rate, steps, value):
+    score(trials, {"train.learning_rate": rate}, steps, value)
+
+
 @pytest.fixture
 def store(tmp_path):
     """A store with such a sweep, whose scores are put there, not trained."""
     store = Store(str(tmp_path))
     trials = trials_of(store)
     for rate, steps in CHOSEN:
-        trial = Trial("lora", {"train.learning_rate": rate}, steps)
-        for key, work in trials.plan(trial).works.items():
-            put(store, work.kind, key, score=100 * rate)
-        trials.run(trial, pool=None)
+        score_rate(trials, rate, steps, 100 * rate)
     trials.ended = True
     store.plans.write("learning_rate", trials.record())
     return store
@@ -68,10 +77,7 @@ def test_a_plan_under_way_is_no_past_plan(store):
     """The one that had ended is kept; those written on the way are not."""
     trials = trials_of(store, "space.seeds=[0, 1]")
     for rate, steps in CHOSEN:
-        trial = Trial("lora", {"train.learning_rate": rate}, steps)
-        for key, work in trials.plan(trial).works.items():
-            put(store, work.kind, key, score=1.0)
-        trials.run(trial, pool=None)
+        score_rate(trials, rate, steps, 1.0)
         store.plans.write("learning_rate", trials.record())
     assert len(store.plans.past("learning_rate")) == 1
 
@@ -81,9 +87,41 @@ def test_of_equal_scores_the_first_name_wins_in_whatever_order_trials_end(tmp_pa
     for rates in ([0.02, 0.03], [0.03, 0.02]):
         trials = trials_of(Store(str(tmp_path)))
         for rate in rates:
-            trial = Trial("lora", {"train.learning_rate": rate}, 4)
-            for key, work in trials.plan(trial).works.items():
-                put(trials.store, work.kind, key, score=1.0)
-            trials.run(trial, pool=None)
+            score_rate(trials, rate, 4, 1.0)
         winners.add(trials.found()["winners"]["lora"])
     assert winners == {"lora.learning_rate-0.02.steps-4"}
+
+
+def test_the_best_wins_not_the_longest_where_the_length_is_searched(tmp_path):
+    space = "space.baselines={lora: {train.steps: {grid: [2, 4, 8]}}}"
+    trials = trials_of(Store(str(tmp_path)), space, "space.scheduler={}")
+    for steps, value in {2: 30.0, 4: 90.0, 8: 12.0}.items():
+        score(trials, {"train.steps": steps}, None, value)
+    assert trials.found()["winners"] == {"lora": "lora.steps-4"}
+
+
+def test_with_asha_only_what_came_furthest_can_win(store):
+    trials = trials_of(store)
+    for rate, steps in CHOSEN:
+        score_rate(trials, rate, steps, 100 * rate)
+    score_rate(trials, 0.03, 2, 50.0)
+    assert trials.found()["winners"] == {"lora": "lora.learning_rate-0.02.steps-4"}
+
+
+def test_a_choice_counts_once_however_often_it_was_trained(tmp_path):
+    trials = trials_of(Store(str(tmp_path)))
+    for rate, steps in [(0.01, 2), (0.02, 2), (0.01, 4), (0.02, 4)]:
+        score_rate(trials, rate, steps, 1.0)
+    assert trials.found()["budgets"]["lora"]["trials"] == 2
+    score_rate(trials, 0.03, 2, 1.0)
+    trials.ended = True
+    assert trials.found()["budgets"]["lora"]["trials"] == 3
+
+
+def test_draws_that_repeat_are_choices_all_the_same(tmp_path):
+    """Else two methods with the same budget would count as searched differently."""
+    drawn = "space.search={algorithm: random, trials: 5}"
+    trials = trials_of(Store(str(tmp_path)), drawn)
+    score_rate(trials, 0.01, 2, 1.0)
+    trials.ended = True
+    assert trials.found()["budgets"]["lora"]["trials"] == 5

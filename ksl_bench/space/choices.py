@@ -116,6 +116,10 @@ class Space:
         values = [domain.grid or () for domain in domains.values()]
         return [dict(zip(domains, one, strict=True)) for one in itertools.product(*values)]
 
+    def budget(self, name: str) -> int:
+        """Return how many choices a sweep makes for a baseline, however far it trains each."""
+        return self.spec.search.trials or len(self.grid(name))
+
     def choices(self, name: str) -> list[dict[str, Any]]:
         """Return the choices of a baseline known beforehand: a grid's, or those drawn by the seed."""
         search, domains = self.spec.search, self.spec.baselines[name]
