@@ -37,6 +37,7 @@ def find_leaks(
     *,
     split: str,
     paths: Mapping[str, str],
+    read_as: str = "training text",
 ) -> Iterator[str]:
     """Yield a line for every condition that is scored on segments that some condition is tuned on.
 
@@ -45,6 +46,7 @@ def find_leaks(
         scored: By condition, what is scored.
         split: That is scored.
         paths: By condition that is scored, where its task stands in the suite.
+        read_as: What is said of the text that is tuned on, or on which something is chosen.
     """
     for condition, theirs in scored.items():
         for other, ours in tuned.items():
@@ -55,6 +57,6 @@ def find_leaks(
                 path = paths[condition]
                 yield (
                     f"{path}.{split}_files: {len(both)} of {len(theirs.digests)} segments stand in the "
-                    f"training text{source}, too ({first!r}, ...); take them out of one, or allow it with "
+                    f"{read_as}{source}, too ({first!r}, ...); take them out of one, or allow it with "
                     f"{path}.leaks=allowed"
                 )

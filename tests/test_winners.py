@@ -4,6 +4,7 @@ import json
 
 import pytest
 
+from ksl_bench.config import ModelSpec
 from ksl_bench.errors import ConfigError
 from ksl_bench.leaderboard import budgets
 from ksl_bench.models import find_model
@@ -123,6 +124,47 @@ def test_what_would_not_be_an_honest_test_is_refused(store, change, said):
     with pytest.raises(ConfigError, match=r".") as caught:
         load_suite("tuned", [*SMALL, change], stored=store.plans.read)
     assert said in "\n".join(caught.value.problems)
+
+
+def test_what_chose_a_baseline_cannot_test_it_whatever_it_is_called(store):
+    model = find_model(ModelSpec(name_or_path="tiny-base"))
+    fresh = load_suite("tuned", SMALL, stored=store.plans.read)
+    tested = make_plan(fresh, model).data["default"]["devtest"]["digest"]
+
+    def stored(name):
+        plan = store.plans.read(name)
+        return plan and {**plan, "data": {"default": {"dev": {"digest": tested}}}}
+
+    with pytest.raises(ConfigError) as caught:
+        make_plan(load_suite("tuned", SMALL, stored=stored), model)
+    assert caught.value.problems[0] == (
+        "task.devtest_files: sweep 'learning_rate' chose full.learning_rate-0.01 on this text; a test of "
+        "it needs another"
+    )
+
+
+def test_segments_of_dev_do_not_test_what_dev_chose(store, tmp_path):
+    for name, (english, catalan) in {
+        "train": ("one\ntwo\n", "un\ndos\n"),
+        "dev": ("three\nfour\n", "tres\nquatre\n"),
+        "devtest": ("five\nFour.\n", "cinc\nquatre\n"),
+    }.items():
+        (tmp_path / f"{name}.eng").write_text(english)
+        (tmp_path / f"{name}.cat").write_text(catalan)
+    files = [
+        f"task.{name}_files=[{tmp_path}/{name}.eng, {tmp_path}/{name}.cat]"
+        for name in ("train", "dev", "devtest")
+    ]
+    files += [f"task.{name}_size=2" for name in ("train", "dev", "devtest")]
+    suite = load_suite("tuned", files, stored=store.plans.read)
+    model = find_model(ModelSpec(name_or_path="tiny-base"))
+    with pytest.raises(
+        ConfigError, match=r"2 of 4 segments stand in the dev text, on which baseline"
+    ):
+        make_plan(suite, model)
+    make_plan(load_suite("tuned", [*files, "task.leaks=allowed"], stored=store.plans.read), model)
+    unchosen = load_suite("tuned", [*files, "baselines=[base, lora]"], stored=store.plans.read)
+    make_plan(unchosen, model)
 
 
 def test_a_sweep_that_has_not_ended_has_no_winners_yet(store):

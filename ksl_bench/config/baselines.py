@@ -186,6 +186,8 @@ class SearchSpec(Spec):
     """The sweep."""
     seeds: tuple[int, ...]
     """Of every choice."""
+    texts: tuple[str, ...] = ()
+    """Digests of what every choice was scored on."""
     trials: int
     """Choices made for this baseline."""
     steps: int

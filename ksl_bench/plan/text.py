@@ -68,29 +68,58 @@ def read_texts(suite: Suite, texts: Texts) -> dict[tuple[str, Split], Text]:
     found: dict[tuple[str, Split], Text] = {}
     for name, spec in suite.tasks.items():
         for split in splits_of(suite):
-            if (spec, split) not in texts:
-                texts[spec, split] = Text.read(spec, split)
-            found[name, split] = texts[spec, split]
+            found[name, split] = _read(spec, split, texts)
         scored = found[name, suite.evaluate.split].data["examples"]
         if scored < 2:
             raise ConfigError(
                 f"{suite.path_of(name)}.{suite.evaluate.split}_files: {scored} segment, "
                 "at least 2 are needed to tell a difference from chance"
             )
-    _refuse_leaks(suite, found)
+    _refuse_leaks(
+        suite, "training text", {name: found[name, "train"] for name in suite.tasks}, found
+    )
+    if any(one.search is not None for one in suite.baselines):
+        dev = {name: _read(spec, "dev", texts) for name, spec in suite.tasks.items()}
+        _refuse_leaks(suite, "dev text, on which baselines were chosen", dev, found)
+        _refuse_what_chose(suite, found)
     return found
 
 
-def _refuse_leaks(suite: Suite, found: Mapping[tuple[str, Split], Text]) -> None:
-    """Refuse what is tuned on and scored, unless the condition that scores it allows it."""
+def _read(spec: TaskSpec, split: Split, texts: Texts) -> Text:
+    if (spec, split) not in texts:
+        texts[spec, split] = Text.read(spec, split)
+    return texts[spec, split]
+
+
+def _refuse_leaks(
+    suite: Suite,
+    read_as: str,
+    read: Mapping[str, Text],
+    found: Mapping[tuple[str, Split], Text],
+) -> None:
+    """Refuse what was read already and is scored, unless the condition that scores it allows it."""
     split = suite.evaluate.split
-    tuned = {name: found[name, "train"].segments for name in suite.tasks}
     scored = {
         name: found[name, split].segments
         for name, spec in suite.tasks.items()
         if spec.leaks == "refused"
     }
     paths = {name: suite.path_of(name) for name in scored}
-    leaks = list(find_leaks(tuned, scored, split=split, paths=paths))
+    segments = {name: text.segments for name, text in read.items()}
+    leaks = list(find_leaks(segments, scored, split=split, paths=paths, read_as=read_as))
     if leaks:
         raise ConfigError(leaks)
+
+
+def _refuse_what_chose(suite: Suite, found: Mapping[tuple[str, Split], Text]) -> None:
+    """Refuse to score the very text on which a sweep chose, whatever it is called here."""
+    split = suite.evaluate.split
+    problems = [
+        f"{suite.path_of(name)}.{split}_files: sweep {one.search.space!r} chose {one.name} on this text; "
+        "a test of it needs another"
+        for name in suite.tasks
+        for one in suite.baselines
+        if one.search is not None and found[name, split].data["digest"] in one.search.texts
+    ]
+    if problems:
+        raise ConfigError(problems)

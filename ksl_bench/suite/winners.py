@@ -39,6 +39,7 @@ def take_winners(
         )
         return {}
     known = {one["name"]: one for one in plan["suite"]["baselines"]}
+    texts = sorted({splits["dev"]["digest"] for splits in plan["data"].values()})
     entries: dict[str, dict[str, Any]] = {}
     for owner in listed.get("baselines", list(sweep["space"]["baselines"])):
         if owner not in sweep["winners"]:
@@ -56,6 +57,7 @@ def take_winners(
             "search": {
                 "space": name,
                 "seeds": sweep["space"]["seeds"],
+                "texts": texts,
                 **sweep["budgets"][owner],
             },
         }
