@@ -166,8 +166,13 @@ class Artifacts:
         }
         if spec.sparsity is not None:
             inputs["sparsity"] = spec.sparsity
-        if "seed" in criterion_needs(spec.criterion):
+        if baseline.train.data_share < 1:
+            inputs["data_share"] = baseline.train.data_share
+        needs = criterion_needs(spec.criterion)
+        if "seed" in needs:
             inputs["seed"] = seed
+        if "gradient" in needs and baseline.hyperparameters.get("sides") == "both":
+            inputs["sides"] = "both"
         if excluded:
             inputs["exclude"] = sorted(excluded)
         return self._add(

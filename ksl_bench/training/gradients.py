@@ -13,7 +13,8 @@ from torch import Tensor
 from transformers import PreTrainedModel
 
 from ksl_bench.data.batching import IGNORED, Encoded, collate
-from ksl_bench.methods.base import freeze
+from ksl_bench.methods.base import Sides
+from ksl_bench.methods.embedding import EmbeddingTuning
 from ksl_bench.methods.scope import find_scope
 from ksl_bench.training.loop import LabelPositions
 
@@ -26,6 +27,7 @@ def row_gradients(
     batch_size: int,
     pad_id: int,
     device: torch.device,
+    sides: Sides = "named",
 ) -> Tensor:
     """Return the length of each row's gradient of the mean loss over all labels.
 
@@ -36,6 +38,7 @@ def row_gradients(
         batch_size: Examples of a pass; it changes nothing but speed and memory.
         pad_id: Fills short rows.
         device: Where to compute.
+        sides: With tied embeddings: whether the rows act where the scope names them, or on both sides.
 
     Returns:
         float64, shape (V,), on the CPU.
@@ -44,10 +47,8 @@ def row_gradients(
         MethodError: If the model has no such rows.
     """
     model.to(device)
-    freeze(model)
+    EmbeddingTuning(scope=scope, sides=sides).attach(model, ticket=None, seed=0)
     weights = find_scope(model, scope).weights
-    for weight in weights:
-        weight.requires_grad_(True)
     labels_at = LabelPositions(model)
     for start in range(0, len(examples), batch_size):
         batch = collate(examples[start : start + batch_size], pad_id=pad_id)

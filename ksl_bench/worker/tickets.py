@@ -23,7 +23,7 @@ from ksl_bench.tasks.encoding import instruction_tokens
 from ksl_bench.training.gradients import row_gradients
 from ksl_bench.worker.masks import build_mask
 from ksl_bench.worker.outcome import Outcome
-from ksl_bench.worker.warm import Warm
+from ksl_bench.worker.warm import Warm, tuned_share
 
 
 def build_ticket(warm: Warm, work: Work) -> Outcome:
@@ -103,12 +103,11 @@ def _tuned_rows(warm: Warm, work: Work, spec: TicketSpec) -> Tensor | None:
 
 
 def _counts(warm: Warm, work: Work, vocabulary: int) -> Tensor:
-    examples = warm.encoded(work.task, work.baseline.train.max_seq_length)
-    return token_counts(examples, vocabulary=vocabulary)
+    return token_counts(warm.tuning_text(work.baseline, work.task), vocabulary=vocabulary)
 
 
 def _template(warm: Warm, work: Work, vocabulary: int) -> Tensor:
-    places = warm.sentence_places(work.task, "train")
+    places = tuned_share(work.baseline, warm.sentence_places(work.task, "train"))
     return instruction_tokens(places, vocabulary=vocabulary)
 
 
@@ -117,8 +116,9 @@ def _gradients(warm: Warm, work: Work, spec: TicketSpec) -> Tensor:
     return row_gradients(
         warm.model(train.precision, work.parents),
         spec.scope,
-        warm.encoded(work.task, train.max_seq_length),
+        warm.tuning_text(work.baseline, work.task),
         batch_size=train.micro_batch_size,
         pad_id=padding_id(warm.tokenizer),
         device=warm.worker.device,
+        sides=work.baseline.hyperparameters.get("sides", "named"),
     )

@@ -8,7 +8,7 @@ import math
 import time
 from collections.abc import Sequence
 from dataclasses import asdict
-from typing import Any
+from typing import Any, TypeVar
 
 import torch.distributed as dist
 from safetensors.torch import load
@@ -31,6 +31,8 @@ from ksl_bench.tasks import build_task
 from ksl_bench.tasks.base import Examples
 from ksl_bench.tasks.encoding import Places, encode_examples, sentence_places
 from ksl_bench.training.loop import Worker
+
+_Thing = TypeVar("_Thing")
 
 
 class Warm:
@@ -124,10 +126,9 @@ class Warm:
             )
         return self._encoded[spec, max_seq_length]
 
-    def tuning_text(self, baseline: Baseline, spec: TaskSpec) -> list[Encoded]:
+    def tuning_text(self, baseline: Baseline, spec: TaskSpec) -> Sequence[Encoded]:
         """Return the training examples that a baseline uses of a task."""
-        examples = self.encoded(spec, baseline.train.max_seq_length)
-        return examples[: math.ceil(baseline.train.data_share * len(examples))]
+        return tuned_share(baseline, self.encoded(spec, baseline.train.max_seq_length))
 
     def attach(
         self,
@@ -198,3 +199,8 @@ class Warm:
                 "finished_at": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
             },
         }
+
+
+def tuned_share(baseline: Baseline, things: Sequence[_Thing]) -> Sequence[_Thing]:
+    """Return of things that go with the training examples, in their order, those that a baseline uses."""
+    return things[: math.ceil(baseline.train.data_share * len(things))]

@@ -26,6 +26,13 @@ def loss(model):
     return total / labels
 
 
+def lengths(model, scope, *, batch_size=2, **options):
+    device = torch.device("cpu")
+    return row_gradients(
+        model, scope, EXAMPLES, batch_size=batch_size, pad_id=0, device=device, **options
+    )
+
+
 @pytest.mark.parametrize("batch_size", [1, 2, 8])
 @pytest.mark.parametrize("scope", ["input_embedding", "model.layers.0.mlp.up_proj"])
 def test_lengths_are_those_of_autograds_rows(make_llama, scope, batch_size):
@@ -33,10 +40,27 @@ def test_lengths_are_those_of_autograds_rows(make_llama, scope, batch_size):
     name = {"input_embedding": "model.embed_tokens"}.get(scope, scope)
     weight = model.get_submodule(name).weight
     (gradient,) = torch.autograd.grad(loss(model), weight)
-    found = row_gradients(
-        make_llama(), scope, EXAMPLES, batch_size=batch_size, pad_id=0, device=torch.device("cpu")
-    )
+    found = lengths(make_llama(), scope, batch_size=batch_size)
     assert found.dtype == torch.float64
     assert torch.allclose(found, gradient.double().norm(dim=1), rtol=1e-4, atol=1e-9)
     if scope == "input_embedding":  # what is never read has no gradient at all
         assert set(found.nonzero().squeeze(-1).tolist()) <= {1, 7, 50, 8, 9, 60, 12, 13, 199}
+
+
+@pytest.mark.parametrize("scope", ["input_embedding", "output_head"])
+def test_of_tied_embeddings_the_named_side_counts_alone(make_llama, scope):
+    """As an untied model with the same weights has it; else every row had the head's gradient."""
+    untied = make_llama(tied=True)
+    untied.lm_head.weight = torch.nn.Parameter(untied.lm_head.weight.detach().clone())
+    module = untied.model.embed_tokens if scope == "input_embedding" else untied.lm_head
+    (gradient,) = torch.autograd.grad(loss(untied), module.weight)
+    assert torch.allclose(
+        lengths(make_llama(tied=True), scope), gradient.double().norm(dim=1), rtol=1e-4, atol=1e-9
+    )
+
+
+def test_of_tied_embeddings_that_change_on_both_sides_both_count(make_llama):
+    model = make_llama(tied=True)
+    (gradient,) = torch.autograd.grad(loss(model), model.model.embed_tokens.weight)
+    found = lengths(make_llama(tied=True), "input_embedding", sides="both")
+    assert torch.allclose(found, gradient.double().norm(dim=1), rtol=1e-4, atol=1e-9)
