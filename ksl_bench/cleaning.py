@@ -9,6 +9,9 @@ Shown before it is deleted. What goes:
 - what was set aside as broken;
 - copies of results (bundles) that the leaderboard of no plan reads;
 - checkpoints beside a finished state, and what Ray and Tune left a day ago.
+
+A plan that was set aside as broken is the exception: nobody knows what it named. While it is there it stays,
+and so do all artifacts and bundles.
 """
 
 from __future__ import annotations
@@ -28,6 +31,7 @@ from ksl_bench.store.layout import (
     CHAIN,
     FOLDERS,
     KEY,
+    PLANS,
     audit_path,
     body_path,
     plan_path,
@@ -83,18 +87,20 @@ def find_waste(
         sizes.waste(path, f"plan not run for {older_than_days:g} days")
         for path in sorted(plan_path(*plan) for plan in old)
     ]
+    unnamed = _of_ray(entries, sizes)
+    if not broken_plans(store):  # looked up last: to read a broken plan sets it aside
+        unnamed += [*_unnamed(entries, sizes, wanted), *_unread(entries, sizes, kept)]
     waste += [
-        one
-        for one in [
-            *_unnamed(entries, sizes, wanted),
-            *_unread(entries, sizes, kept),
-            *_of_ray(entries, sizes),
-        ]
-        if one.modified is not None and now - one.modified > GRACE_DAYS * DAY
+        one for one in unnamed if one.modified is not None and now - one.modified > GRACE_DAYS * DAY
     ]
     waste += _leftovers(store, entries, sizes, wanted)
     found = {one.path: one for one in waste}
     return [one for path, one in sorted(found.items()) if not _inside(path, found)]
+
+
+def broken_plans(store: Store) -> list[str]:
+    """Return the plans that were set aside, below the root: what they named is not known."""
+    return [f"{PLANS}/{name}" for name in store.files.names(PLANS) if BROKEN.search(name)]
 
 
 def remove_waste(store: Store, waste: Iterable[Waste]) -> int:
@@ -173,7 +179,7 @@ def _leftovers(
     roots = {
         entry.path[: match.end(0)].rstrip("/")
         for entry in entries
-        if (match := BROKEN.search(entry.path))
+        if (match := BROKEN.search(entry.path)) and not entry.path.startswith(f"{PLANS}/")
     }
     found = [sizes.waste(path, "set aside as broken") for path in sorted(roots)]
     under_way = {

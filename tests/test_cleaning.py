@@ -5,7 +5,7 @@ import time
 
 import pytest
 
-from ksl_bench.cleaning import DAY, find_waste, remove_waste
+from ksl_bench.cleaning import DAY, broken_plans, find_waste, remove_waste
 from ksl_bench.store import Store, key_of
 from ksl_bench.store.audits import Audits, write_audit
 from ksl_bench.store.bundles import bundle_of
@@ -100,6 +100,29 @@ def test_bundles_that_no_plan_reads_go(store):
     assert [one.path for one in find_waste(store, now=LATER) if "bundles" in one.path] == [
         bundle_of(plans[1][:1] + plans[1][2:])
     ]
+
+
+def test_while_a_plan_is_broken_all_stays_that_it_may_have_named(ksl, store):
+    """Found broken now, or set aside before; once its suite ran again and the file is gone, the rest goes."""
+    last = store.plans.read("two")
+    store.files.write(bundle_of(last["rows"][:1]), b"copies")
+    store.files.write("suites/two.json", b'{"rows": [')
+    for _ in range(2):
+        assert paths(find_waste(store, now=LATER)) == {
+            f"evaluations/{key('own')}.corrupt-1",
+            f"states/{key('shared')}/checkpoints",
+            "ray",
+        }
+    assert broken_plans(store) == ["suites/two.json.corrupt-1"]
+    told = ksl("clean", "--storage", store.root, "--json", "--yes")
+    assert told.returncode == 0
+    assert f"{store.root}/suites/two.json.corrupt-1: a broken plan" in told.stderr
+    assert json.loads(told.stdout)["broken_plans"] == broken_plans(store)
+    store.plans.write("two", last)
+    store.files.remove("suites/two.json.corrupt-1")
+    found = paths(find_waste(store, now=LATER))
+    assert f"states/{key(NOBODYS)}" in found
+    assert f"states/{key('own')}" not in found
 
 
 def test_what_someone_works_on_stays(store):

@@ -11,7 +11,7 @@ import typer
 from rich.box import SIMPLE_HEAD
 from rich.table import Table
 
-from ksl_bench.cli.common import JsonOption, StorageOption, open_store, out
+from ksl_bench.cli.common import JsonOption, StorageOption, err, open_store, out
 
 if TYPE_CHECKING:
     from ksl_bench.cleaning import Waste
@@ -35,16 +35,28 @@ def clean(
     json_: JsonOption = False,
 ) -> int:
     """Show what may go from a store, and delete it once that is confirmed."""
-    from ksl_bench.cleaning import find_waste, remove_waste
+    from ksl_bench.cleaning import broken_plans, find_waste, remove_waste
 
     store = open_store(storage)
     waste = find_waste(store, older_than_days=older_than)
+    broken = broken_plans(store)
+    for path in broken:
+        err.print(
+            f"{store.files.location(path)}: a broken plan; artifacts and bundles that no plan names stay, "
+            "for it may have named them: run its suite or sweep again, then remove this file",
+            markup=False,
+            soft_wrap=True,
+        )
     if not json_:
         out.print(_table(waste) if waste else f"nothing may go from {store.root}", markup=False)
     agreed = bool(waste) and (yes or (sys.stdin.isatty() and typer.confirm("Delete this?")))
     freed = remove_waste(store, waste) if agreed else 0
     if json_:
-        found = {"waste": [asdict(one) for one in waste], "deleted_bytes": freed}
+        found = {
+            "waste": [asdict(one) for one in waste],
+            "broken_plans": broken,
+            "deleted_bytes": freed,
+        }
         print(json.dumps(found, indent=2))
     elif agreed:
         out.print(f"{freed / 2**20:.1f} MiB are free again", markup=False)
