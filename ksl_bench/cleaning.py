@@ -8,7 +8,8 @@ Shown before it is deleted. What goes:
   the plans themselves;
 - what was set aside as broken;
 - copies of results (bundles) that the leaderboard of no plan reads;
-- checkpoints beside a finished state, and what Ray and Tune left a day ago.
+- checkpoints beside a finished state, and what Ray and Tune left; not within a day of a sign of life of
+  any run (a lease, a file of Ray's): it may be at work there.
 
 A plan that was set aside as broken is the exception: nobody knows what it named. While it is there it stays,
 and so do all artifacts and bundles.
@@ -31,6 +32,7 @@ from ksl_bench.store.layout import (
     CHAIN,
     FOLDERS,
     KEY,
+    LEASES,
     PLANS,
     audit_path,
     body_path,
@@ -41,6 +43,8 @@ from ksl_bench.store.listing import Entry
 
 DAY = 86_400.0
 GRACE_DAYS = 1.0
+OF_RAY = ("ray", "tune")
+"""Folders where Ray and Tune write."""
 BROKEN = re.compile(r"\.corrupt-\d+(/|$)")
 
 
@@ -87,12 +91,10 @@ def find_waste(
         sizes.waste(path, f"plan not run for {older_than_days:g} days")
         for path in sorted(plan_path(*plan) for plan in old)
     ]
-    unnamed = _of_ray(entries, sizes)
     if not broken_plans(store):  # looked up last: to read a broken plan sets it aside
-        unnamed += [*_unnamed(entries, sizes, wanted), *_unread(entries, sizes, kept)]
-    waste += [
-        one for one in unnamed if one.modified is not None and now - one.modified > GRACE_DAYS * DAY
-    ]
+        unnamed = [*_unnamed(entries, sizes, wanted), *_unread(entries, sizes, kept)]
+        waste += [one for one in unnamed if _is_old(one, now)]
+    waste += _of_ray(entries, sizes, now)
     waste += _leftovers(store, entries, sizes, wanted)
     found = {one.path: one for one in waste}
     return [one for path, one in sorted(found.items()) if not _inside(path, found)]
@@ -175,7 +177,7 @@ def _unread(entries: list[Entry], sizes: _Sizes, kept: list[dict[str, Any]]) -> 
 def _leftovers(
     store: Store, entries: list[Entry], sizes: _Sizes, wanted: set[tuple[str, str]]
 ) -> list[Waste]:
-    """Return what was set aside, checkpoints of finished states, and what Ray left."""
+    """Return what was set aside, and checkpoints of finished states."""
     roots = {
         entry.path[: match.end(0)].rstrip("/")
         for entry in entries
@@ -195,14 +197,26 @@ def _leftovers(
     return found
 
 
-def _of_ray(entries: list[Entry], sizes: _Sizes) -> list[Waste]:
-    """Return what Ray and Tune left; young, it may be of a run under way."""
+def _of_ray(entries: list[Entry], sizes: _Sizes, now: float) -> list[Waste]:
+    """Return what Ray and Tune left, unless a run showed within a day that it lives.
+
+    They may write there seldom, but while a run works it holds leases, and in a folder its pool keeps a
+    file in `ray`.
+    """
+    signs = [one for one in entries if one.path.split("/")[0] in (*OF_RAY, LEASES)]
+    if not all(_is_old(one, now) for one in signs):
+        return []
     tops = {entry.path.split("/")[0] for entry in entries}
     return [
         sizes.waste(name, "what Ray left; it is no memory of anything")
-        for name in ("ray", "tune")
+        for name in OF_RAY
         if name in tops
     ]
+
+
+def _is_old(one: Waste | Entry, now: float) -> bool:
+    """Return whether something was surely written more than a day ago."""
+    return one.modified is not None and now - one.modified > GRACE_DAYS * DAY
 
 
 class _Sizes:

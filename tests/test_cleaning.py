@@ -1,6 +1,7 @@
 """What may go from a store, and what must stay."""
 
 import json
+import os
 import time
 
 import pytest
@@ -123,6 +124,18 @@ def test_while_a_plan_is_broken_all_stays_that_it_may_have_named(ksl, store):
     found = paths(find_waste(store, now=LATER))
     assert f"states/{key(NOBODYS)}" in found
     assert f"states/{key('own')}" not in found
+
+
+@pytest.mark.parametrize("sign", ["ray/.shared-x", "tune/state", f"leases/{key('under way')}.json"])
+def test_of_what_ray_left_nothing_goes_while_a_run_shows_that_it_lives(store, sign):
+    store.files.write("tune/old", b"x")
+    store.files.write(sign, b"x")
+    two_days_ago = time.time() - 2 * DAY
+    for old in ("ray/run/state", "tune/old"):
+        os.utime(store.files.location(old), (two_days_ago, two_days_ago))
+    assert not {"ray", "tune"} & paths(find_waste(store))
+    os.utime(store.files.location(sign), (two_days_ago, two_days_ago))
+    assert {"ray", "tune"} <= paths(find_waste(store))
 
 
 def test_what_someone_works_on_stays(store):

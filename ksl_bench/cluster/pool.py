@@ -109,6 +109,7 @@ class RayPool:
 
     def _look_around(self) -> None:
         """Make use of nodes that have joined, unless they see another storage."""
+        self._probe.keep()
         if (blind := ray.get(self._desk.blind.remote())) is not None:
             raise not_shared(self._store.root, blind)
         if self._room is not None:

@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
-import tempfile
+import time
+import uuid
+from pathlib import Path
 
 import ray
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from ksl_bench.errors import ClusterError
 from ksl_bench.store import Store
+
+KEEP_SECONDS = 600.0
+"""How often a probe is written again: `clean` takes what has not been for a day."""
 
 
 class Probe:
@@ -18,20 +24,31 @@ class Probe:
     def __init__(self, store: Store) -> None:
         """Write it; nothing is written to an object store, which is the same for everyone."""
         self._file = None
-        if "://" not in store.root:
-            folder = store.location("ray")  # what lies there is Ray's and may go
-            os.makedirs(folder, exist_ok=True)
-            self._file = tempfile.NamedTemporaryFile(prefix=".shared-", dir=folder)  # noqa: SIM115
+        if "://" not in store.root:  # what lies in `ray` is Ray's and may go
+            self._file = Path(store.location("ray")) / f".shared-{uuid.uuid4().hex}"
+            self._write(self._file)
 
     @property
     def path(self) -> str | None:
         """The file, where there is one."""
-        return self._file.name if self._file is not None else None
+        return None if self._file is None else str(self._file)
+
+    def keep(self) -> None:
+        """Show, from time to time, that it is in use; it is there again if somebody removed it."""
+        if self._file is not None and time.monotonic() - self._written >= KEEP_SECONDS:
+            with contextlib.suppress(OSError):  # told by whoever writes the next artifact
+                self._write(self._file)
 
     def close(self) -> None:
-        """Remove it."""
+        """Remove it; fine if it is not there, nor the storage."""
         if self._file is not None:
-            self._file.close()
+            with contextlib.suppress(OSError):
+                self._file.unlink()
+
+    def _write(self, file: Path) -> None:
+        self._written = time.monotonic()
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.touch()
 
 
 def sees(path: str | None) -> bool:

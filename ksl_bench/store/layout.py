@@ -16,6 +16,7 @@ FOLDERS = {"state": "states", "ticket": "tickets", "evaluation": "evaluations"}
 PLANS = "suites"
 BUNDLES = "bundles"
 AUDITS = "audits"
+LEASES = "leases"
 _RECORDS = {"state": "state.json", "evaluation": "result.json"}
 CHAIN = (
     ("source_state", "state"),

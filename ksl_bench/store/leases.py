@@ -27,10 +27,9 @@ from dataclasses import dataclass, field
 
 from ksl_bench.errors import StorageError
 from ksl_bench.store.files import Files
-from ksl_bench.store.layout import KEY
+from ksl_bench.store.layout import KEY, LEASES
 from ksl_bench.store.lease import HEARTBEAT_SECONDS, Lease, new_lease, parse_lease
 
-FOLDER = "leases"
 MISSED_BEATS = 6
 """Heartbeats that a holder may miss before it counts as dead."""
 SETTLE_SECONDS = 1.0
@@ -167,7 +166,7 @@ class Leases:
                     self._heart = None
                     return
             try:
-                names = set(self._files.names(FOLDER))
+                names = set(self._files.names(LEASES))
                 for one in held:
                     self._beat_once(one, names)
             except StorageError as error:  # it may come back before the leases expire
@@ -191,4 +190,4 @@ class Leases:
 
 
 def _path(key: str, token: str | None) -> str:
-    return f"{FOLDER}/{key}.json" if token is None else f"{FOLDER}/{key}.{token}.json"
+    return f"{LEASES}/{key}.json" if token is None else f"{LEASES}/{key}.{token}.json"

@@ -1,6 +1,7 @@
 """A storage that every node sees, also one that joins later."""
 
 import os
+import shutil
 from types import SimpleNamespace
 
 import pytest
@@ -23,6 +24,31 @@ def test_a_probe_is_there_while_it_is_open(store):
     assert probe.path.startswith(store.location("ray"))
     probe.close()
     assert not shared.sees(probe.path)
+
+
+def test_a_probe_stays_young_and_there_while_a_pool_lives(monkeypatch, store):
+    now = [0.0]
+    monkeypatch.setattr(shared.time, "monotonic", lambda: now[0])
+    monkeypatch.setattr(pool.ray, "get", lambda answer: answer)
+    running = pool.RayPool.__new__(pool.RayPool)
+    running._desk, running._room = Remote(Desk({})), None
+    running._probe = probe = shared.Probe(store)
+    os.utime(probe.path, (0, 0))
+    running._look_around()
+    assert os.path.getmtime(probe.path) == 0  # seldom
+    now[0] += 3600
+    running._look_around()
+    assert os.path.getmtime(probe.path) > 0
+    shutil.rmtree(store.location("ray"))
+    now[0] += 3600
+    running._look_around()
+    assert shared.sees(probe.path)
+
+
+def test_a_probe_that_is_gone_ends_no_run(store):
+    probe = shared.Probe(store)
+    shutil.rmtree(store.location("ray"))
+    probe.close()
 
 
 def test_an_object_store_needs_no_probe():
@@ -64,6 +90,7 @@ def test_and_the_run_ends_with_its_address(monkeypatch, store):
     monkeypatch.setattr(pool.ray, "get", lambda answer: answer)
     running = pool.RayPool.__new__(pool.RayPool)
     running._desk, running._store, running._room = Remote(desk), store, None
+    running._probe = shared.Probe(store)
     running._watch = SimpleNamespace(look=lambda: True)
     with pytest.raises(ClusterError, match=r"not shared: node 10\.0\.0\.9"):
         running.events()
@@ -75,6 +102,7 @@ def test_groups_are_added_as_nodes_join(monkeypatch, store):
     monkeypatch.setattr(pool.RayPool, "_fit", lambda self, number: started.append(number))
     running = pool.RayPool.__new__(pool.RayPool)
     running._desk, running._store, running._threads = Remote(Desk({})), store, []
+    running._probe = shared.Probe(store)
     fits = iter([1, 3, 2, 3])
     running._room = SimpleNamespace(groups=lambda: next(fits))
     for _ in range(4):
