@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any
 
 from ksl_bench.pack import Pack, take_together
@@ -20,6 +21,13 @@ Member = Any
 
 ATTEMPTS = 3
 """How often a piece of work is handed out before a loss of its worker counts against it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Again:
+    """A piece of work that was handed out before: its worker may have been lost after it wrote the record."""
+
+    work: Work
 
 
 class Desk:
@@ -92,10 +100,10 @@ class Desk:
         self._take_back(group)
 
     def _take_back(self, group: int) -> None:
-        """Queue again what a group held, first of all; a pack's works go out alone from now on."""
+        """Queue again what a group held, first of all; each goes out alone from now on."""
         for work in reversed(self._held.pop(group, {}).values()):
+            self._alone.add(work.key)
             if group in self._packs:
-                self._alone.add(work.key)
                 self._attempts[work.key] -= 1  # the pack's loss says nothing of this work
             if self._attempts[work.key] < ATTEMPTS:
                 self._queue.appendleft(work)
@@ -105,7 +113,7 @@ class Desk:
             self._events.append(Event("done", work.key, outcome=outcome))
         self._packs.discard(group)
 
-    def next(self, group: int) -> Work | Pack | str:
+    def next(self, group: int) -> Work | Again | Pack | str:
         """Return work for a group, or "wait", or "leave"."""
         if self._closed:
             return "leave"
@@ -118,7 +126,7 @@ class Desk:
             self._attempts[work.key] = self._attempts.get(work.key, 0) + 1
             self._events.append(Event("started", work.key))
         if len(works) == 1:
-            return works[0]
+            return Again(works[0]) if works[0].key in self._alone else works[0]
         self._packs.add(group)
         return Pack(works)
 

@@ -125,7 +125,7 @@ def test_a_worker_that_was_killed_for_memory_is_told_apart_from_one_that_is_lost
         watching.look()
     ended = [event.outcome.status for event in desk.events() if event.outcome is not None]
     assert ended == ([status] if status else [])
-    assert desk.next(1) == "wait" if status else desk.next(1).key == "a"
+    assert desk.next(1) == "wait" if status else desk.next(1).work.key == "a"
 
 
 def test_a_cluster_that_lost_the_room_for_a_group_ends_the_run_after_a_while(monkeypatch, now):

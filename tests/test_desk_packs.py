@@ -10,6 +10,7 @@ from ksl_bench.desk import Desk
 from ksl_bench.models import find_model
 from ksl_bench.pack import Pack, pack_group
 from ksl_bench.plan import make_plan
+from ksl_bench.store import Store
 from ksl_bench.suite import load_suite
 from ksl_bench.training.loop import Worker
 from ksl_bench.worker.outcome import Outcome
@@ -80,7 +81,7 @@ def test_what_was_in_a_broken_pack_goes_out_alone_and_counts_no_loss(plan, how):
         "arrive": lambda: desk.arrive(0, "worker 1"),
     }[how]()
     again = [desk.next(0) for _ in rest]
-    assert [one.key for one in again] == [one.key for one in rest]
+    assert [one.work.key for one in again] == [one.key for one in rest]
     assert desk.next(0) == "wait"
     outcomes = [event.outcome for event in desk.events() if event.outcome is not None]
     assert outcomes == [Outcome(first.key, "finished")]
@@ -92,7 +93,7 @@ def test_a_second_rank_that_tells_of_the_same_break_changes_nothing(plan):
     desk.broke(0)
     alone = desk.next(0)
     desk.broke(0)
-    assert desk.next(0).key != alone.key
+    assert desk.next(0).work.key != alone.work.key
     assert desk.next(0) == "wait"
 
 
@@ -160,11 +161,16 @@ class Builder:
 
 
 @pytest.fixture
-def worker_group(plan, monkeypatch):
+def worker_group(plan, monkeypatch, tmp_path):
     """Return a desk that holds four states, and what a group does with what it is handed."""
     monkeypatch.setattr(worker_side.ray, "get", lambda answer: answer)
     desk = open_desk(plan, states(plan, "ks_partial_k18", "ks_partial_k4"))
-    return desk, lambda error: worker_side._build(Builder(error), desk.next(0), Remote(desk), 0)
+    remote, store = Remote(desk), Store(str(tmp_path / "store"))
+
+    def work(error):
+        worker_side._build(Builder(error), worker_side._ask(remote, 0, store), remote, 0)
+
+    return desk, work
 
 
 def outcomes_of(desk):

@@ -7,13 +7,14 @@ import os
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, cast
 
 import ray
 import ray.train
 import ray.train.torch
 
 from ksl_bench.cluster.shared import sees
+from ksl_bench.desk import Again
 from ksl_bench.pack import Pack
 from ksl_bench.plan import Setting, Work
 from ksl_bench.store import Store
@@ -57,13 +58,14 @@ def serve(order: Order) -> None:
     )
     if worker.device.type == "cuda":
         torch.cuda.set_device(worker.device)  # collective calls on objects use the current device
-    builder = order.make_builder(order.setting, Store(order.storage), worker)
+    store = Store(order.storage)
+    builder = order.make_builder(order.setting, store, worker)
     if worker.leads:
         ray.get(desk.arrive.remote(group, ray.get_runtime_context().current_actor))
     while True:
         # The answer goes to all ranks even if it is to wait: a rank that waited in a collective call
         # for hours would run into its timeout.
-        told: list[Any] = [ray.get(desk.next.remote(group)) if worker.leads else None]
+        told: list[Any] = [_ask(desk, group, store) if worker.leads else None]
         if worker.world_size > 1:
             dist.broadcast_object_list(told, src=0)
         if told[0] == "leave":
@@ -72,6 +74,18 @@ def serve(order: Order) -> None:
             time.sleep(WAIT_SECONDS)
         else:
             _build(builder, told[0], desk, group)
+
+
+def _ask(desk: Any, group: int, store: Store) -> Work | Pack | str:
+    """Return what the desk has for a group, once it is nothing that is finished already."""
+    told = ray.get(desk.next.remote(group))
+    while isinstance(told, Again):
+        work = told.work
+        if not store.is_finished(work.kind, work.key):
+            return work
+        ray.get(desk.done.remote(group, Outcome(work.key, "finished")))
+        told = ray.get(desk.next.remote(group))
+    return cast("Work | Pack | str", told)
 
 
 def _build(builder: Any, work: Work | Pack, desk: Any, group: int) -> None:

@@ -1,0 +1,51 @@
+"""What a group does with what it is handed."""
+
+from types import SimpleNamespace
+
+import pytest
+
+from ksl_bench.cluster import group
+from ksl_bench.desk import Desk
+from ksl_bench.store import Store, key_of
+from ksl_bench.worker.outcome import Outcome
+from tests.test_cluster import Remote
+
+
+@pytest.fixture(autouse=True)
+def answers_at_once(monkeypatch):
+    monkeypatch.setattr(group.ray, "get", lambda answer: answer)
+
+
+def work(name):
+    return SimpleNamespace(kind="state", key=key_of({"name": name}))
+
+
+def outcomes(desk):
+    return [event.outcome for event in desk.events() if event.outcome is not None]
+
+
+def test_what_was_finished_before_its_worker_was_lost_is_not_made_again(tmp_path):
+    store, desk = Store(str(tmp_path)), Desk({})
+    written, begun = work("written, but not reported"), work("under way")
+    desk.submit(written)
+    desk.submit(begun)
+    for number in (0, 1):
+        desk.next(number)
+    store.finish("state", written.key, {}, {"state.safetensors": b"x"})
+    for number in (1, 0):
+        desk.arrive(number)
+    assert group._ask(Remote(desk), 0, store) is begun
+    assert outcomes(desk) == [Outcome(written.key, "finished")]
+    assert group._ask(Remote(desk), 1, store) == "wait"
+
+
+def test_what_ended_otherwise_is_made_again(tmp_path):
+    """As with --retry: its record is of an earlier attempt."""
+    store, desk = Store(str(tmp_path)), Desk({})
+    one = work("one")
+    store.fail("state", one.key, "out_of_memory", "then")
+    desk.submit(one)
+    desk.next(0)
+    desk.arrive(0)
+    assert group._ask(Remote(desk), 0, store) is one
+    assert outcomes(desk) == []
