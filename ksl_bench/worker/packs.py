@@ -15,7 +15,7 @@ from ksl_bench.training.checkpoints import StoredCheckpoints
 from ksl_bench.training.packed import PackedRun, PackedTrial
 from ksl_bench.worker.outcome import Outcome, Report
 from ksl_bench.worker.states import Trained, build_state, write_state
-from ksl_bench.worker.steplog import StepLog
+from ksl_bench.worker.steplog import StepLog, followed
 from ksl_bench.worker.warm import Warm
 
 ReportOf = Callable[[str], Report]
@@ -66,7 +66,7 @@ def _build_together(warm: Warm, members: Sequence[Begun], report_of: ReportOf) -
         for work, begun in members
     ]
     trials = [
-        PackedTrial(work.baseline.train, work.seed, begun, log if warm.worker.leads else _not_told)
+        PackedTrial(work.baseline.train, work.seed, *followed(begun, log, warm.worker))
         for (work, begun), log in zip(members, logs, strict=True)
     ]
     pad_id = padding_id(warm.tokenizer)
@@ -87,7 +87,3 @@ def _build_together(warm: Warm, members: Sequence[Begun], report_of: ReportOf) -
             log=logs[number],
         )
         yield write_state(warm, work, trained, pack=together)
-
-
-def _not_told(metrics: Any) -> None:
-    """Stand in for the log where another rank keeps it."""

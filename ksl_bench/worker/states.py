@@ -19,7 +19,7 @@ from ksl_bench.plan import Work
 from ksl_bench.training.checkpoints import StoredCheckpoints
 from ksl_bench.training.loop import Run, TrainOutcome
 from ksl_bench.worker.outcome import Outcome, Report
-from ksl_bench.worker.steplog import StepLog
+from ksl_bench.worker.steplog import StepLog, followed
 from ksl_bench.worker.warm import Warm
 
 
@@ -41,7 +41,7 @@ def build_state(warm: Warm, work: Work, report: Report) -> Outcome:
     )
     checkpoints = StoredCheckpoints(warm.store, work.key, warm.worker)
     log = StepLog(warm.store, work.key, run.total_steps, checkpoints.step(), report)
-    outcome = run.train(checkpoints, log if warm.worker.leads else lambda metrics: None)
+    outcome = run.train(*followed(checkpoints, log, warm.worker))
     peaks = warm.peaks()
     if not warm.worker.leads:
         return Outcome(work.key, outcome.status, outcome.reason)

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import json
 import time
+from collections.abc import Callable
 from dataclasses import asdict
 
+from torch import Tensor
+
 from ksl_bench.store import Store
-from ksl_bench.training.loop import StepMetrics
+from ksl_bench.training.loop import Checkpoint, Checkpoints, StepMetrics, Worker
 from ksl_bench.worker.outcome import Report, Throttle
 
 
@@ -58,3 +61,26 @@ class StepLog:
     def tokens(self) -> int:
         """Input tokens of all steps."""
         return int(sum(line["tokens"] for line in self._lines))
+
+
+def followed(
+    checkpoints: Checkpoints, log: StepLog, worker: Worker
+) -> tuple[Checkpoints, Callable[[StepMetrics], None]]:
+    """Return what a rank trains with: the leader keeps the log, and writes it before each checkpoint."""
+    if worker.leads:
+        return _Logged(checkpoints, log), log
+    return checkpoints, lambda metrics: None
+
+
+class _Logged:
+    """Checkpoints before which a log is written: a run that goes on from one has all lines up to there."""
+
+    def __init__(self, checkpoints: Checkpoints, log: StepLog) -> None:
+        self._checkpoints, self._log = checkpoints, log
+
+    def latest(self) -> Checkpoint | None:
+        return self._checkpoints.latest()
+
+    def save(self, step: int, state: dict[str, Tensor], shard: bytes) -> None:
+        self._log.flush()
+        self._checkpoints.save(step, state, shard)

@@ -1,6 +1,7 @@
 """A pack made by a worker: the same states, on the record as what they are."""
 
 import json
+import math
 
 import pytest
 import torch
@@ -17,6 +18,7 @@ from ksl_bench.training.engine import import_deepspeed, join_process_group
 from ksl_bench.training.loop import Worker
 from ksl_bench.worker import packs
 from ksl_bench.worker.builder import Builder
+from ksl_bench.worker.steplog import StepLog
 from ksl_bench.worker.warm import Warm
 
 CHANGES = [
@@ -137,6 +139,41 @@ def test_states_with_other_checkpoints_are_no_pack(builder, store, works, monkey
     assert told == outcomes
     assert [first[work.key] for work in works] == [5, 5, 1, 1]
     assert [store.record("state", work.key)["pack"]["trials"] for work in works] == [2] * 4
+
+
+def lines_of(store, work):
+    return [json.loads(one) for one in store.read_lines("state", work.key, "metrics.jsonl")]
+
+
+@pytest.mark.parametrize("together", [False, True])
+def test_a_resumed_run_has_the_lines_of_all_steps_before_its_checkpoint(
+    builder, store, works, monkeypatch, together
+):
+    """Ended in its last step, long before its log would be written again."""
+    monkeypatch.setattr(StepLog, "FLUSH_SECONDS", math.inf)
+    works = works[:2] if together else works[:1]
+
+    def build(report):
+        if together:
+            return builder.build_pack(Pack(works), lambda key: report)
+        return [builder.build(works[0], report)]
+
+    def killed(progress):
+        if progress["step"] == progress["total"]:
+            raise RuntimeError("killed")
+
+    with pytest.raises(RuntimeError, match="killed"):
+        build(killed)
+    before = [lines_of(store, work) for work in works]
+    assert [[line["step"] for line in lines] for lines in before] == [[1, 2, 3, 4]] * len(works)
+    assert {one.status for one in build(lambda progress: None)} == {"finished"}
+    for work, lines in zip(works, before, strict=True):
+        after, record = lines_of(store, work), store.record("state", work.key)
+        assert after[:4] == lines
+        assert [line["step"] for line in after] == [1, 2, 3, 4, 5, 6]
+        assert record["losses"]["first"] == lines[0]["loss"]
+        assert record["cost"]["tokens"] == sum(line["tokens"] for line in after)
+        assert record["cost"]["train_seconds"] == sum(line["seconds"] for line in after)
 
 
 def test_a_model_with_dropout_is_trained_one_by_one(builder, store, works, monkeypatch):
