@@ -194,10 +194,13 @@ def test_a_group_goes_on_after_a_pack_that_failed(worker_group):
     assert desk.next(0) == "wait"
 
 
-def test_a_group_that_ran_out_of_memory_in_a_pack_ends_and_the_states_are_replayed(worker_group):
+@pytest.mark.parametrize(
+    "error", [MemoryError("no room"), RuntimeError("CUDA error: device-side assert triggered")]
+)
+def test_a_group_that_a_pack_leaves_of_no_use_ends_and_the_states_are_replayed(worker_group, error):
     desk, work = worker_group
-    with pytest.raises(MemoryError):
-        work(MemoryError())
+    with pytest.raises(type(error), match=str(error)):
+        work(error)
     desk.arrive(0, "worker 1")
     assert outcomes_of(desk) == ["finished"]
     for _ in range(3):

@@ -19,7 +19,7 @@ from ksl_bench.pack import Pack
 from ksl_bench.plan import Setting, Work
 from ksl_bench.store import Store
 from ksl_bench.training.loop import Worker
-from ksl_bench.worker.outcome import Outcome, classify, lost_a_peer
+from ksl_bench.worker.outcome import Outcome, classify, lost_a_peer, spoils
 
 WAIT_SECONDS = 0.05
 """How long a group without work waits before it asks again."""
@@ -113,9 +113,8 @@ def _build(builder: Any, work: Work | Pack, desk: Any, group: int) -> None:
         else:
             logging.getLogger(__name__).exception("%s %s failed", work.kind, work.key)
             ray.get(desk.done.remote(group, Outcome(work.key, status, reason)))
-        # After an out-of-memory error the allocator is in pieces; other ranks may wait in a collective
-        # call for this one. Ray Train makes the group anew.
-        if status == "out_of_memory" or builder.worker.world_size > 1:
+        # Other ranks may wait in a collective call for this one. Ray Train makes the group anew.
+        if builder.worker.world_size > 1 or spoils(error):
             raise
         return
     tell(outcome)

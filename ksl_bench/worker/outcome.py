@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -29,10 +30,35 @@ def classify(error: BaseException) -> tuple[Status, str]:
     reason = f"{type(error).__name__}: {text.splitlines()[0] if text else 'no message'}"
     # torch and Ray each have an OutOfMemoryError; Ray's is not imported here.
     names = {kind.__name__ for kind in type(error).__mro__}
-    out_of_memory = bool(names & {"OutOfMemoryError", "MemoryError"}) or (
-        isinstance(error, RuntimeError) and "can't allocate memory" in text
+    out_of_memory = (
+        bool(names & {"OutOfMemoryError", "MemoryError"})
+        or (isinstance(error, RuntimeError) and any(words in text for words in _FULL))
+        or (isinstance(error, OSError) and error.errno == errno.ENOMEM)
     )
     return ("out_of_memory" if out_of_memory else "failed"), reason
+
+
+_FULL = ("can't allocate memory", "CUDA error: out of memory", "_STATUS_ALLOC_FAILED")
+"""What is said where no memory is left: PyTorch's allocator on the CPU, CUDA, then cuBLAS and cuDNN."""
+
+_SPOILED = ("CUDA error", "CUBLAS_STATUS", "CUDNN_STATUS", "NCCL")
+"""What is said where a device, or what talks to it, failed."""
+
+
+def spoils(error: BaseException) -> bool:
+    """Tell whether a process can do no more work after an error.
+
+    After a failed assertion or an illegal access on a device every later call fails, too; after an
+    out-of-memory error the allocator is in pieces.
+    """
+    if classify(error)[0] == "out_of_memory":
+        return True
+    names = {
+        kind.__name__ for kind in type(error).__mro__
+    }  # torch has had AcceleratorError since 2.8
+    return "AcceleratorError" in names or (
+        isinstance(error, RuntimeError) and any(words in str(error) for words in _SPOILED)
+    )
 
 
 _BROKEN = (

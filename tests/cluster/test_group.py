@@ -7,6 +7,7 @@ import pytest
 from ksl_bench.cluster import group
 from ksl_bench.desk import Desk
 from ksl_bench.store import Store, key_of
+from ksl_bench.training.loop import Worker
 from ksl_bench.worker.outcome import Outcome
 from tests.test_cluster import Remote
 
@@ -49,3 +50,38 @@ def test_what_ended_otherwise_is_made_again(tmp_path):
     desk.arrive(0)
     assert group._ask(Remote(desk), 0, store) is one
     assert outcomes(desk) == []
+
+
+class Broken:
+    """A builder of a group of one worker: every work ends by the same error."""
+
+    worker = Worker()
+
+    def __init__(self, error):
+        self.error = error
+
+    def build(self, work, report):
+        raise self.error
+
+
+@pytest.mark.parametrize(
+    ("error", "status"),
+    [
+        (RuntimeError("CUDA error: device-side assert triggered"), "failed"),
+        (RuntimeError("CUDA error: out of memory"), "out_of_memory"),
+        (MemoryError("no room"), "out_of_memory"),
+    ],
+)
+def test_a_process_that_an_error_leaves_of_no_use_tells_how_its_work_ended_and_ends(error, status):
+    desk, one = Desk({}), work("one")
+    desk.submit(one)
+    with pytest.raises(type(error), match=str(error)):
+        group._build(Broken(error), desk.next(0), Remote(desk), 0)
+    assert [(told.key, told.status) for told in outcomes(desk)] == [(one.key, status)]
+
+
+def test_a_process_goes_on_after_any_other_error():
+    desk, one = Desk({}), work("one")
+    desk.submit(one)
+    group._build(Broken(RuntimeError("shapes differ")), desk.next(0), Remote(desk), 0)
+    assert [told.status for told in outcomes(desk)] == ["failed"]

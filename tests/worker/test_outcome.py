@@ -1,5 +1,6 @@
 """How what was raised counts."""
 
+import errno
 import subprocess
 import sys
 
@@ -7,7 +8,7 @@ import pytest
 import ray
 import torch
 
-from ksl_bench.worker.outcome import classify, lost_a_peer
+from ksl_bench.worker.outcome import classify, lost_a_peer, spoils
 
 
 @pytest.mark.parametrize(
@@ -16,6 +17,12 @@ from ksl_bench.worker.outcome import classify, lost_a_peer
         torch.OutOfMemoryError("CUDA out of memory"),
         MemoryError("no room"),
         RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried to allocate 4 bytes"),
+        RuntimeError(
+            "CUDA error: out of memory\nCUDA kernel errors might be asynchronously reported"
+        ),
+        RuntimeError("CUDA error: CUBLAS_STATUS_ALLOC_FAILED when calling `cublasCreate(handle)`"),
+        RuntimeError("cuDNN error: CUDNN_STATUS_ALLOC_FAILED"),
+        OSError(errno.ENOMEM, "Cannot allocate memory"),
         ray.exceptions.OutOfMemoryError("Task was killed due to the node running low on memory."),
     ],
 )
@@ -25,9 +32,36 @@ def test_memory_that_ran_out_is_told_apart_whoever_noticed(error):
     assert reason.startswith(type(error).__name__)
 
 
-@pytest.mark.parametrize("error", [RuntimeError("shape mismatch"), OSError("out of memory cards")])
+@pytest.mark.parametrize(
+    "error",
+    [
+        RuntimeError("shape mismatch"),
+        OSError("out of memory cards"),
+        OSError(errno.ENOSPC, "No space left on device"),
+    ],
+)
 def test_all_else_has_failed(error):
     assert classify(error)[0] == "failed"
+    assert not spoils(error)
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        torch.AcceleratorError("unspecified launch failure"),
+        RuntimeError("CUDA error: device-side assert triggered"),
+        RuntimeError("CUDA error: an illegal memory access was encountered"),
+        RuntimeError("CUDA error: uncorrectable ECC error encountered"),
+        RuntimeError("CUDA error: CUBLAS_STATUS_EXECUTION_FAILED when calling `cublasSgemm(...)`"),
+        RuntimeError("cuDNN error: CUDNN_STATUS_EXECUTION_FAILED"),
+        torch.distributed.DistBackendError(
+            "NCCL error in: NCCLUtils.hpp:275, unhandled cuda error"
+        ),
+    ],
+)
+def test_what_breaks_the_device_has_failed_and_leaves_a_process_of_no_use(error):
+    assert classify(error)[0] == "failed"
+    assert spoils(error)
 
 
 RANK = """
