@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import time
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import ray
@@ -101,7 +103,8 @@ class Room:
         self.most = min(wanted, resources.max_groups or wanted)
         self._autoscaler = (autoscaler or Autoscaler()) if wait else None
         self._possible, self._impossible = 0, self.most + 1
-        self._asked = self._version = 0
+        self._asked = 0
+        self._version: int | None = None
 
     def __enter__(self) -> Room:
         return self
@@ -132,7 +135,8 @@ class Room:
         """Return how many groups may run by now, and ask for more where there may be more."""
         fits = min(groups_that_fit(self._resources), self.most)
         if self._autoscaler is not None and fits < self.most:
-            self._ask(self._autoscaler, fits)
+            with _no_answer_yet():
+                self._ask(self._autoscaler, fits)
         return fits
 
     def _ask(self, autoscaler: Autoscaler, fits: int) -> None:
@@ -140,8 +144,8 @@ class Room:
         self._possible = max(self._possible, fits)
         if not autoscaler.answers:
             following = self.most
-        elif not self._asked:
-            following = min(self._possible + 1, self._impossible - 1)
+        elif self._version is None:  # nothing was asked, or it is not known to have been heard
+            following = self._asked or min(self._possible + 1, self._impossible - 1)
         else:
             answer = autoscaler.answer()
             if answer.version < self._version:
@@ -153,11 +157,11 @@ class Room:
             # All at once first; then halfway between what it can bring and what it cannot.
             top = self._impossible - 1
             following = top if top == self.most else (self._possible + self._impossible) // 2
-        if following > fits and following != self._asked:
+        if following > fits and (following != self._asked or self._version is None):
+            self._asked, self._version = following, None
             self._version = autoscaler.ask(
                 [worker_needs(self._resources)] * (following * self._resources.workers_per_run)
             )
-            self._asked = following
 
     def _declared(self) -> int:
         limit = declared_limit()
@@ -168,7 +172,15 @@ class Room:
         )
 
     def withdraw(self) -> None:
-        """Let the cluster shrink again."""
+        """Let the cluster shrink again; one that is gone has forgotten what it was asked for."""
         if self._autoscaler is not None and self._asked:
-            self._autoscaler.ask([])
-            self._asked = 0
+            with _no_answer_yet():
+                self._autoscaler.ask([])
+            self._asked, self._version = 0, None
+
+
+@contextlib.contextmanager
+def _no_answer_yet() -> Iterator[None]:
+    """Wait no longer for an autoscaler that is slow: whether the cluster is lost shows elsewhere."""
+    with contextlib.suppress(ray.exceptions.RayError, ConnectionError):
+        yield

@@ -1,6 +1,7 @@
 """Room on a cluster: counted by node, waited for, asked for, withdrawn."""
 
 import pytest
+from ray.exceptions import RpcError
 
 from ksl_bench.cluster import capacity, growth
 from ksl_bench.cluster.growth import Answer, Room
@@ -15,6 +16,7 @@ class Cluster:
         self.nodes, self.most, self.seconds, self.answers = list(nodes), most, seconds, answers
         self.now, self.version, self.due = 0.0, 0, []
         self.requests = []
+        self.errors = []
         self.declared = {}
         monkeypatch.setattr(capacity.ray, "nodes", self._nodes)
         monkeypatch.setattr(capacity.ray, "cluster_resources", self._total)
@@ -41,6 +43,7 @@ class Cluster:
     # The autoscaler: a node of two CPUs for two workers of one, and a request whole or not at all.
 
     def ask(self, bundles):
+        self._fail()
         self.version += 1
         self.requests.append(len(bundles))
         wanted = -(-len(bundles) // 2)
@@ -49,7 +52,12 @@ class Cluster:
             self.due += [(self.now + self.seconds, {"CPU": 2.0})] * missing
         return self.version
 
+    def _fail(self):
+        if self.errors:
+            raise self.errors.pop()
+
     def answer(self):
+        self._fail()
         possible = -(-self.requests[-1] // 2) <= self.most
         return Answer(self.version if self.answers else 0, possible)
 
@@ -161,3 +169,36 @@ def test_groups_are_as_many_as_a_declared_maximum_holds(monkeypatch):
         ClusterError, match="10 workers x 1 CPU = 10 CPU, but the cluster has at most 8"
     ):
         Room(ResourcesSpec(workers_per_run=10), wanted=9).first()
+
+
+SLOW = RpcError("Deadline Exceeded", rpc_code=4)
+
+
+def test_an_autoscaler_that_is_slow_has_not_answered_yet(monkeypatch):
+    cluster = Cluster(monkeypatch, {"CPU": 2.0}, most=4)
+    with Room(ONE, wanted=6, wait=120, autoscaler=cluster) as room:
+        for _ in range(3):  # whether it heard the request is not known: it is asked again
+            cluster.errors.append(SLOW)
+            assert room.groups() == 2
+        assert cluster.requests == []
+        assert room.groups() == 2
+        cluster.errors.append(SLOW)
+        assert room.groups() == 2
+        assert cluster.requests == [3]
+        for _ in range(40):
+            cluster._sleep(2)
+            room.groups()
+        assert room.groups() == 6
+        assert cluster.requests == [3, 6]
+
+
+@pytest.mark.parametrize(
+    "error", [SLOW, RpcError("unavailable", rpc_code=14), ConnectionError("GCS is gone")]
+)
+def test_to_withdraw_from_a_cluster_that_is_gone_raises_nothing(monkeypatch, error):
+    cluster = Cluster(monkeypatch, {"CPU": 2.0}, most=4)
+    with Room(ONE, wanted=6, wait=120, autoscaler=cluster) as room:
+        room.groups()
+        assert cluster.requests == [3]
+        cluster.errors.append(error)
+    assert cluster.errors == []
