@@ -17,7 +17,7 @@ from ksl_bench.pool import Event
 from ksl_bench.worker.outcome import Outcome
 
 Member = Any
-"""A group's first worker, as whoever runs the desk knows it."""
+"""One of a group's workers, as whoever runs the desk knows it."""
 
 ATTEMPTS = 3
 """How often a piece of work is handed out before a loss of its worker counts against it."""
@@ -46,7 +46,7 @@ class Desk:
         self._held: dict[int, dict[str, Work]] = {}
         self._packs: set[int] = set()
         self._alone: set[str] = set()
-        self._members: dict[int, Member] = {}
+        self._members: dict[int, list[Member]] = {}
         self._attempts: dict[str, int] = {}
         self._events: list[Event] = []
         self._closed = False
@@ -65,9 +65,13 @@ class Desk:
         self._closed = True
 
     def arrive(self, group: int, member: Member = None) -> None:
-        """Note that a group has (re)started: what it held before was lost with it."""
-        self._members[group] = member
+        """Note that a group has (re)started, by its first worker: what it held before was lost with it."""
+        self._members[group] = [member]
         self._take_back(group)
+
+    def join(self, group: int, member: Member) -> None:
+        """Note another worker of a group that has arrived."""
+        self._members.setdefault(group, []).append(member)
 
     def cannot_see(self, node: str) -> None:
         """Note that a worker does not see the storage, and on which node."""
@@ -77,12 +81,12 @@ class Desk:
         """Return a node that does not see the storage, if one was noticed."""
         return self._blind
 
-    def members(self) -> dict[int, Member]:
-        """Return the first worker of every group that has arrived."""
-        return dict(self._members)
+    def members(self) -> dict[int, list[Member]]:
+        """Return the workers of every group that has arrived, the first of them first."""
+        return {group: list(members) for group, members in self._members.items()}
 
     def lost(self, group: int, member: Member, out_of_memory: str | None = None) -> None:
-        """Note that a group's worker is gone, and perhaps never comes back: others take its work.
+        """Note that a worker is gone, and perhaps never comes back: others take its group's work.
 
         Args:
             group: Whose worker.
@@ -90,7 +94,7 @@ class Desk:
             out_of_memory: Why, where it was killed because the node's memory was full. What it was at alone
                 would fill it again, so that has ended; the works of a pack are tried one by one.
         """
-        if self._members.get(group) != member:
+        if member not in self._members.get(group, ()):
             return
         del self._members[group]
         if out_of_memory is not None and group not in self._packs:
@@ -119,7 +123,7 @@ class Desk:
             return "leave"
         if not self._queue:
             return "wait"
-        idle = sum(not self._held.get(member) for member in self._members)
+        idle = sum(not self._held.get(one) for one in self._members)
         works = take_together(self._queue, self._setting, self._alone, groups=idle)
         self._held[group] = {work.key: work for work in works}
         for work in works:

@@ -105,19 +105,31 @@ def now(monkeypatch):
     return now
 
 
+MEMORY = ray.exceptions.OutOfMemoryError("the node was running low on memory")
+GONE = ray.exceptions.RayActorError()
+
+
 @pytest.mark.parametrize(
-    ("death", "status"),
+    ("deaths", "status"),
     [
-        (ray.exceptions.OutOfMemoryError("the node was running low on memory"), "out_of_memory"),
-        (ray.exceptions.RayActorError(), None),
+        ([MEMORY], "out_of_memory"),
+        ([GONE], None),
+        (["lives", MEMORY], "out_of_memory"),
+        ([GONE, MEMORY], "out_of_memory"),  # with rank 1 Ray Train ended the leader
+        (["lives", GONE], None),
     ],
 )
 def test_a_worker_that_was_killed_for_memory_is_told_apart_from_one_that_is_lost(
-    monkeypatch, now, death, status
+    monkeypatch, now, deaths, status
 ):
     monkeypatch.setattr(watch, "shortage_now", lambda *_: None)
     desk = Desk({})
-    desk.arrive(0, SimpleNamespace(__ray_ready__=SimpleNamespace(remote=lambda: death)))
+    leader, *others = [
+        SimpleNamespace(__ray_ready__=SimpleNamespace(remote=lambda one=one: one)) for one in deaths
+    ]
+    desk.arrive(0, leader)
+    for one in others:
+        desk.join(0, one)
     desk.submit(SimpleNamespace(key="a"))
     desk.next(0)
     watching = watch.Watch(Remote(desk), ResourcesSpec())

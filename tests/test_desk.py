@@ -67,7 +67,7 @@ def test_what_a_dead_worker_held_is_handed_out_again_without_its_group():
     desk.arrive(0, "worker 1")
     desk.submit(Work("a"))
     desk.next(0)
-    assert desk.members() == {0: "worker 1"}
+    assert desk.members() == {0: ["worker 1"]}
     desk.lost(0, "worker 1")
     assert desk.members() == {}
     assert desk.next(1).work.key == "a"
@@ -81,7 +81,22 @@ def test_the_death_of_a_worker_that_was_replaced_meanwhile_changes_nothing():
     desk.next(0)
     desk.lost(0, "worker 1")
     assert desk.next(1) == "wait"
-    assert desk.members() == {0: "worker 2"}
+    assert desk.members() == {0: ["worker 2"]}
+
+
+def test_a_group_is_lost_with_any_of_its_workers():
+    desk = Desk({})
+    desk.arrive(0, "leader")
+    desk.join(0, "rank 1")
+    desk.submit(Work("a"))
+    desk.next(0)
+    assert desk.members() == {0: ["leader", "rank 1"]}
+    desk.lost(0, "rank 1")
+    desk.lost(0, "leader")
+    assert desk.next(1).work.key == "a"
+    assert desk.next(1) == "wait"
+    desk.arrive(0, "leader again")
+    assert desk.members() == {0: ["leader again"]}
 
 
 def test_what_a_worker_held_that_was_killed_for_memory_is_not_handed_out_again():

@@ -12,6 +12,8 @@ from typing import Any, cast
 import ray
 import ray.train
 import ray.train.torch
+import torch
+import torch.distributed as dist
 
 from ksl_bench.cluster.shared import sees
 from ksl_bench.desk import Again
@@ -42,9 +44,6 @@ class Order:
 
 def serve(order: Order) -> None:
     """Work for the desk until it says to leave; runs on every worker of a group."""
-    import torch
-    import torch.distributed as dist
-
     desk, group = order.desk, order.group
     if not sees(order.probe):  # on a node that joined after the others were checked
         ray.get(desk.cannot_see.remote(ray.util.get_node_ip_address()))
@@ -60,8 +59,7 @@ def serve(order: Order) -> None:
         torch.cuda.set_device(worker.device)  # collective calls on objects use the current device
     store = Store(order.storage)
     builder = order.make_builder(order.setting, store, worker)
-    if worker.leads:
-        ray.get(desk.arrive.remote(group, ray.get_runtime_context().current_actor))
+    _arrive(desk, group, worker)
     while True:
         # The answer goes to all ranks even if it is to wait: a rank that waited in a collective call
         # for hours would run into its timeout.
@@ -74,6 +72,17 @@ def serve(order: Order) -> None:
             time.sleep(WAIT_SECONDS)
         else:
             _build(builder, told[0], desk, group)
+
+
+def _arrive(desk: Any, group: int, worker: Worker) -> None:
+    """Tell the desk of a worker; first of the leader, with whom the group has arrived."""
+    actor = ray.get_runtime_context().current_actor
+    if worker.leads:
+        ray.get(desk.arrive.remote(group, actor))
+    if worker.world_size > 1:
+        dist.barrier()
+    if not worker.leads:
+        ray.get(desk.join.remote(group, actor))
 
 
 def _ask(desk: Any, group: int, store: Store) -> Work | Pack | str:

@@ -15,14 +15,14 @@ from ksl_bench.errors import ClusterError
 from ksl_bench.worker.outcome import classify
 
 SIGN_SECONDS = 2.0
-"""How often a group's worker is asked for a sign of life."""
+"""How often a group's workers are asked for a sign of life."""
 
 STARVED_SECONDS = 300.0
 """How long a cluster may be too small for a single group before a run ends: lost nodes may come back."""
 
 
 class Watch:
-    """Notices that a group's worker is gone, and that none can come back.
+    """Notices that a worker of a group is gone, and that none can come back.
 
     Ray Train starts a lost group anew, but where its node went too that may take for ever: what it was
     at must not wait for it.
@@ -36,27 +36,40 @@ class Watch:
         self._enough = time.monotonic()
 
     def look(self) -> bool:
-        """Ask every group's worker for a sign of life, from time to time, and tell the desk of the dead.
+        """Ask every group's workers for a sign of life, from time to time, and tell the desk of the dead.
 
         Returns:
             Whether it was time to.
         """
         if time.monotonic() < self._next:
             return False
+        for group, member, out_of_memory in self._dead():
+            ray.get(self._desk.lost.remote(group, member, out_of_memory))
+        self._asked = [
+            (group, one, one.__ray_ready__.remote())
+            for group, members in ray.get(self._desk.members.remote()).items()
+            for one in members
+        ]
+        self._look_for_room()
+        self._next = time.monotonic() + SIGN_SECONDS
+        return True
+
+    def _dead(self) -> list[tuple[int, Any, str | None]]:
+        """Return the workers that are gone, with their groups; those killed for memory first, and why.
+
+        With any worker that is gone Ray Train ends the others of its group, which were killed for nothing.
+        """
+        killed, gone = [], []
         for group, member, answer in self._asked:
             if not ray.wait([answer], timeout=0)[0]:
                 continue
             try:
                 ray.get(answer)
-            except ray.exceptions.OutOfMemoryError as error:  # Ray's memory monitor killed it
-                ray.get(self._desk.lost.remote(group, member, classify(error)[1]))
+            except ray.exceptions.OutOfMemoryError as error:  # by Ray's memory monitor
+                killed.append((group, member, classify(error)[1]))
             except ray.exceptions.RayActorError:
-                ray.get(self._desk.lost.remote(group, member))
-        members = ray.get(self._desk.members.remote())
-        self._asked = [(group, one, one.__ray_ready__.remote()) for group, one in members.items()]
-        self._look_for_room()
-        self._next = time.monotonic() + SIGN_SECONDS
-        return True
+                gone.append((group, member, None))
+        return [*killed, *gone]
 
     def _look_for_room(self) -> None:
         """Raise a ClusterError where the cluster has long been too small for a single group."""

@@ -25,6 +25,17 @@ def outcomes(desk):
     return [event.outcome for event in desk.events() if event.outcome is not None]
 
 
+def test_every_rank_tells_the_desk_of_its_worker_the_leader_first(monkeypatch):
+    desk, met = Desk({}), []
+    monkeypatch.setattr(group.dist, "barrier", lambda: met.append(desk.members()))
+    for rank in (0, 1):
+        actor = SimpleNamespace(current_actor=f"rank {rank}")
+        monkeypatch.setattr(group.ray, "get_runtime_context", lambda actor=actor: actor)
+        group._arrive(Remote(desk), 7, Worker(rank=rank, world_size=2))
+    assert desk.members() == {7: ["rank 0", "rank 1"]}
+    assert met[0] == {7: ["rank 0"]}  # others join once the leader has come to the barrier
+
+
 def test_what_was_finished_before_its_worker_was_lost_is_not_made_again(tmp_path):
     store, desk = Store(str(tmp_path)), Desk({})
     written, begun = work("written, but not reported"), work("under way")
