@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Collection, Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any
 
@@ -179,6 +179,10 @@ class Execution:
             self._handed_over[event.key] = True
             return [event]
         work, outcome = self._open[event.key], event.outcome
+        if outcome.status != "finished" and self.store.is_finished(work.kind, work.key):
+            # Its worker was lost after it wrote the record, or another driver was faster.
+            outcome = Outcome(work.key, "finished")
+            event = replace(event, outcome=outcome)
         if outcome.status == "finished":
             self.tally.made += 1
         else:

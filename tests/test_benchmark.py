@@ -127,6 +127,21 @@ def test_what_would_end_the_same_way_is_made_anew_only_on_request(
     assert tally.complete is again
 
 
+@pytest.mark.parametrize("status", ["failed", "out_of_memory"])
+def test_what_is_finished_stays_so_whatever_became_of_its_worker(plan, store, status):
+    class Killed(PaperPool):
+        """Its workers are killed between the record and their report."""
+
+        def events(self):
+            work = self.queue.popleft()
+            self.store.finish(work.kind, work.key, {"made": 1})
+            yield Event("done", work.key, outcome=Outcome(work.key, status, "its worker was lost"))
+
+    tally = Execution(plan, store).run(Killed(store))
+    assert (tally.complete, tally.made) == (True, len(plan.works))
+    assert all(store.record(one.kind, key)["made"] == 1 for key, one in plan.works.items())
+
+
 def test_a_state_that_was_cleaned_away_is_not_made_again_for_finished_rows(plan, store, tmp_path):
     run(plan, store)
     for key, work in plan.works.items():
