@@ -110,26 +110,7 @@ def contrast(
     if json_:
         print(json.dumps(found, indent=2))
         return
-    gap = found["difference"]
-    out.print(
-        f"{first} less {second}: {gap['value']:+.2f} [{gap['low']:+.2f}, {gap['high']:+.2f}] "
-        f"{found['metric']}, {found['rule']}, over {gap['speaks_of']}; p = {gap['p_value']:.3g} of one "
-        f"planned comparison; within {found['margin']:g}: {found['verdict'].replace('_', '-')}",
-        markup=False,
-        highlight=False,
-    )
-    table = Table(title="of these trained models only", title_justify="left", box=SIMPLE_HEAD)
-    for name in ("seed", "test", "difference", "p", "draws"):
-        table.add_column(name, justify="left" if name == "test" else "right")
-    for one in found["sentence_tests"]:
-        table.add_row(
-            str(one["seed"]),
-            one["test"],
-            f"{one['difference']:+.2f}",
-            f"{one['p_value']:.4f}",
-            f"{one['resamples']:,}",
-        )
-    out.print(table)
+    _show_contrast(found)
 
 
 def _is_date(text: str) -> bool:
@@ -198,6 +179,38 @@ def _show(found: Comparison, suite: str) -> None:
     )
     for line in found.settings:
         out.print(f"differs: {line}", markup=False, highlight=False, soft_wrap=True)
+
+
+def _show_contrast(found: dict[str, Any]) -> None:
+    told = f"{found['first']} less {found['second']}: {_verdict(found)}"
+    out.print(told, markup=False, highlight=False)
+    if found["no_sentence_tests"]:
+        told = f"no tests on the sentences: {found['no_sentence_tests']}"
+        out.print(told, markup=False, highlight=False)
+        return
+    table = Table(title="of these trained models only", title_justify="left", box=SIMPLE_HEAD)
+    for name in ("seed", "test", "difference", "p", "draws"):
+        table.add_column(name, justify="left" if name == "test" else "right")
+    for one in found["sentence_tests"]:
+        table.add_row(
+            str(one["seed"]),
+            one["test"],
+            f"{one['difference']:+.2f}",
+            f"{one['p_value']:.4f}",
+            f"{one['resamples']:,}",
+        )
+    out.print(table)
+
+
+def _verdict(found: dict[str, Any]) -> str:
+    gap, why = found["difference"], f", {found['reason']}" if found["reason"] else ""
+    if gap is None:
+        return f"not comparable{why}"
+    return (
+        f"{gap['value']:+.2f} [{gap['low']:+.2f}, {gap['high']:+.2f}] {found['metric']}, "
+        f"{found['rule']}, over {gap['speaks_of']}; p = {gap['p_value']:.3g} of one planned "
+        f"comparison; within {found['margin']:g}: {found['verdict'].replace('_', '-')}{why}"
+    )
 
 
 def _number(value: Any) -> str:

@@ -6,6 +6,7 @@ Shapes: N examples, S numbers kept of each, B resamples, C labels.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 from typing import Protocol
 
 import numpy as np
@@ -15,9 +16,9 @@ from ksl_bench.detection.auc import auc
 from ksl_bench.evaluation.answers import Answers
 from ksl_bench.evaluation.metrics import score_corpus
 from ksl_bench.evaluation.statistics import corpus_scores, sentence_statistics, statistics_width
-from ksl_bench.significance.resampling import Floats
+from ksl_bench.significance.resampling import Floats, ScoreFunction
 from ksl_bench.tasks.language_id import UNKNOWN, Identify
-from ksl_bench.tasks.readings import LANGUAGE_METRICS, TEXT_METRICS
+from ksl_bench.tasks.readings import LABEL_METRICS, LANGUAGE_METRICS, TEXT_METRICS
 
 
 class Measure(Protocol):
@@ -101,21 +102,8 @@ class LabelMeasure:
         return np.concatenate(parts, axis=1).astype(np.int32)
 
     def scores(self, counts_BN: Floats, kept_NS: NDArray[np.generic]) -> Floats:
-        """Return the score of every draw; NaN of one without any example."""
-        sums = counts_BN @ kept_NS.astype(np.float64)
-        right_BC, given_BC, missed_BC = np.split(sums, 3, axis=-1)
-        total_B = (right_BC + missed_BC).sum(axis=-1)
-        if self.metric == "accuracy":
-            with np.errstate(invalid="ignore"):
-                found: Floats = 100.0 * right_BC.sum(axis=-1) / total_B
-            return found
-        below_BC = 2 * right_BC + given_BC + missed_BC
-        # A label that was neither wanted nor given has no F1; it is left out, as scikit-learn does.
-        present_BC = below_BC > 0
-        f1_BC = np.where(present_BC, 2 * right_BC / np.where(present_BC, below_BC, 1.0), 0.0)
-        with np.errstate(invalid="ignore"):
-            mean_B: Floats = 100.0 * f1_BC.sum(axis=-1) / present_BC.sum(axis=-1)
-        return np.where(total_B > 0, mean_B, np.nan)
+        """Return the score of every draw from its summed counts; NaN of one without any example."""
+        return label_scores(self.metric, counts_BN @ kept_NS.astype(np.float64))
 
     def value(self, answers: Answers, rule: str) -> float:
         """Return the score of all examples."""
@@ -124,6 +112,38 @@ class LabelMeasure:
     def signature(self, answers: Answers, rule: str) -> str:
         """Return how the metric is computed."""
         return f"{self.metric}|labels:{len(self.labels)}|unanswered:wrong|version:1"
+
+
+def label_scores(metric: str, sums: Floats) -> Floats:
+    """Score labels from what a `LabelMeasure` keeps, summed over examples.
+
+    Args:
+        metric: "accuracy" or "macro_f1".
+        sums: (..., 3 C).
+
+    Returns:
+        Scores from 0 to 100, float64, (...); NaN where no example was summed.
+    """
+    right_C, given_C, missed_C = np.split(sums, 3, axis=-1)
+    total = (right_C + missed_C).sum(axis=-1)
+    if metric == "accuracy":
+        with np.errstate(invalid="ignore"):
+            found: Floats = 100.0 * right_C.sum(axis=-1) / total
+        return found
+    below_C = 2 * right_C + given_C + missed_C
+    # A label that was neither wanted nor given has no F1; it is left out, as scikit-learn does.
+    present_C = below_C > 0
+    f1_C = np.where(present_C, 2 * right_C / np.where(present_C, below_C, 1.0), 0.0)
+    with np.errstate(invalid="ignore"):
+        mean: Floats = 100.0 * f1_C.sum(axis=-1) / present_C.sum(axis=-1)
+    return np.where(total > 0, mean, np.nan)
+
+
+def score_of_sums(metric: str) -> ScoreFunction | None:
+    """Return what scores examples from the sum of what is kept of each; None where no sum tells (AUC)."""
+    if metric in TEXT_METRICS:
+        return partial(corpus_scores, metric)
+    return partial(label_scores, metric) if metric in LABEL_METRICS else None
 
 
 class LanguageMeasure:

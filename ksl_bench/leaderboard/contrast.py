@@ -3,21 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict
-from functools import partial
+from dataclasses import asdict, replace
 from typing import Any
 
 from ksl_bench.config import VerdictSpec
 from ksl_bench.errors import ConfigError, StorageError
+from ksl_bench.evaluation.measures import score_of_sums
 from ksl_bench.evaluation.scoring import SENTENCES_FILE, read_arrays
-from ksl_bench.evaluation.statistics import corpus_scores
 from ksl_bench.leaderboard.board import Scored, plan_of, read_conditions
+from ksl_bench.leaderboard.comparable import apart, missing_of
 from ksl_bench.leaderboard.gains import headline, told_difference
 from ksl_bench.registry import unknown
-from ksl_bench.significance.intervals import difference
+from ksl_bench.significance.intervals import Difference, difference
 from ksl_bench.significance.trained import approximate_randomization, paired_bootstrap
+from ksl_bench.significance.verdicts import Verdict as Margin
 from ksl_bench.significance.verdicts import non_inferiority
 from ksl_bench.store import Store
+from ksl_bench.tasks.readings import LANGUAGE_METRICS
 
 TESTS = (paired_bootstrap, approximate_randomization)
 
@@ -46,6 +48,9 @@ def contrast(
     Returns:
         `difference` (first less second, over seeds and sentences), `verdict` within the suite's margin, and
         `sentence_tests`: for each seed that both have, tests that speak of these trained models only.
+        As on the leaderboard, rows that were not tuned and scored alike are `not_comparable` and have no
+        difference, and those of which a seed is missing `inconclusive`; `reason` says why.
+        `no_sentence_tests` says why there are no such tests.
 
     Raises:
         ConfigError: If a name is none of the suite's.
@@ -63,8 +68,13 @@ def contrast(
     if (rule, metric) not in systems[0]:
         known = [f"{metric} under {rule}" for rule, metric in systems[0]]
         raise ConfigError(f"--rule, --metric: {unknown('score', f'{metric} under {rule}', known)}")
-    found = difference(systems[0][rule, metric], systems[1][rule, metric])
-    pairs = _common(here.rows[one], here.rows[two])
+    rows = here.rows[one], here.rows[two]
+    differing, lost = _differing(here, one, two), missing_of(*rows)
+    pair = systems[0][rule, metric], systems[1][rule, metric]
+    found = None if differing else difference(*pair)
+    untested = _untested(rows[0]["task"], metric)
+    if differing:
+        untested = "they are not comparable"
     return {
         "suite": suite,
         "condition": here.condition,
@@ -72,15 +82,46 @@ def contrast(
         "second": second,
         "rule": rule,
         "metric": metric,
-        "difference": told_difference(found),
+        "difference": None if found is None else told_difference(found),
         "margin": spec.margin,
-        "verdict": str(non_inferiority(found.interval, spec.margin)),
+        "verdict": _verdict(found, metric, spec.margin, lost),
+        "reason": differing or lost,
         "sentence_tests": [
             {"seed": seed, **asdict(result)}
-            for seed, *keys in pairs
+            for seed, *keys in (() if untested else _common(*rows))
             for result in _tests(store, keys, f"{rule}/{metric}", metric)
         ],
+        "no_sentence_tests": untested,
     }
+
+
+def _differing(here: Scored, one: int, two: int) -> str | None:
+    """Return why two scored rows cannot be judged against each other; None where they can."""
+    first, second = here.terms[one], here.terms[two]
+    assert first is not None
+    assert second is not None
+    return apart(first, second)
+
+
+def _verdict(found: Difference | None, metric: str, margin: float, missing: str | None) -> str:
+    """Judge the first row as the leaderboard would: never by the seeds that are left."""
+    if found is None:
+        return "not_comparable"
+    if missing:
+        return str(Margin.INCONCLUSIVE)
+    gap = found.interval
+    if metric in LANGUAGE_METRICS:  # fewer are better
+        gap = replace(gap, low=-gap.high, high=-gap.low)
+    return str(non_inferiority(gap, margin))
+
+
+def _untested(task: str, metric: str) -> str | None:
+    """Return why a score cannot be tested sentence by sentence; None where it can."""
+    if task == "directions":
+        return "the score is a mean over directions, not one of summed sentences"
+    if score_of_sums(metric) is None:
+        return f"{metric} is not a score of summed sentences"
+    return None
 
 
 def _condition(known: Sequence[Scored], wanted: str | None) -> Scored:
@@ -114,7 +155,8 @@ def _common(one: dict[str, Any], two: dict[str, Any]) -> Iterator[tuple[int, str
 
 def _tests(store: Store, keys: Sequence[str], name: str, metric: str) -> Iterator[Any]:
     both = [read_arrays(store.read_bytes("evaluation", key, SENTENCES_FILE)) for key in keys]
-    score = partial(corpus_scores, metric)
+    score = score_of_sums(metric)
+    assert score is not None
+    documents = both[0]["groups"].tolist()
     for test in TESTS:
-        documents = both[0]["groups"].tolist()
         yield test(both[0][name], both[1][name], score, documents=documents)
