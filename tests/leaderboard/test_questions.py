@@ -90,6 +90,40 @@ def test_the_smallest_ticket_that_does_is_named(tmp_path):
     assert "the fewest that are non-inferior is 18 of 4, 18, 64 rows to embedding" in found.text
 
 
+@pytest.mark.parametrize(
+    ("qualities", "answer"),
+    [
+        ({4: 0.9, 18: 0.9, 64: 0.9}, "4"),
+        ({4: 0.9, 18: 0.6, 64: 0.9}, "64"),  # 4 alone would pass, but it is no longer asked
+        ({4: 0.9, 18: 0.9, 64: 0.6}, "none"),
+    ],
+)
+def test_sizes_are_asked_from_the_largest_down_to_the_first_that_does_not_pass(
+    tmp_path, qualities, answer
+):
+    made = with_base(tmp_path).scored("embedding", [0.9] * SEEDS, method="embedding")
+    for k, quality in qualities.items():
+        ks(made, f"ticket_{k}", k, quality)
+    (found,) = verdicts(made, "smallest")
+    assert found.verdict == answer
+    assert found.text.startswith("from the most down, ")
+    assert len(found.comparisons) == 3
+
+
+def test_tickets_of_one_size_pass_together(tmp_path):
+    made = with_base(tmp_path).scored("embedding", [0.9] * SEEDS, method="embedding")
+    ks(made, "fast", 18, 0.9)
+    ks(made, "slow", 18, 0.6)
+    assert verdicts(made, "smallest")[0].verdict == "none"
+
+
+def test_a_size_that_is_not_comparable_is_passed_over(tmp_path):
+    made = with_base(tmp_path).scored("embedding", [0.9] * SEEDS, method="embedding")
+    ks(made, "eighteen", 18, 0.9)
+    ks(made, "many", 64, 0.6, train={"steps": 9000})
+    assert verdicts(made, "smallest")[0].verdict == "18"
+
+
 def test_none_is_named_where_none_is_shown(tmp_path):
     made = with_base(tmp_path).scored("embedding", [0.9] * SEEDS, method="embedding")
     ks(made, "four", 4, 0.6)
