@@ -8,6 +8,7 @@ from typing import Any
 
 from ksl_bench.config import VerdictSpec
 from ksl_bench.leaderboard.board import plan_of, read_conditions
+from ksl_bench.leaderboard.comparable import missing_of
 from ksl_bench.leaderboard.gains import headline, shown_rules, told_difference
 from ksl_bench.leaderboard.places import Place
 from ksl_bench.leaderboard.rows import Row
@@ -43,12 +44,14 @@ class Change:
     cost: dict[str, float | None]
     """After over before: device-hours, peak memory."""
     note: str = ""
+    whole: bool = True
+    """Whether all seeds of both sides finished: those that are left show no loss."""
 
     def loses(self, bound: float) -> bool:
         """Tell whether it is a regression: a loss of more than the bound beyond chance, or a result gone."""
         if self.kind in ("gone", "broke"):
             return True
-        return self.difference is not None and self.difference["high"] < -bound
+        return self.whole and self.difference is not None and self.difference["high"] < -bound
 
 
 @dataclass(frozen=True, slots=True)
@@ -159,6 +162,7 @@ def _change(
         told,
         cost,
         note,
+        _missing(one, two) is None,
     )
 
 
@@ -168,18 +172,31 @@ def _kind(
     if one is None or two is None:
         return ("appeared", "") if one is None else ("gone", "")
     done = one.row["status"] == "finished", two.row["status"] == "finished"
-    if done == (True, False):
+    if done == (True, False) or _lost_seeds(one, two):
         return "broke", f"{two.row['status']}: {two.row['reason'] or ''}".rstrip(": ")
     if done == (False, True):
         return "mended", f"was {one.row['status']}"
     if gap is None:
         both = one.row["scores"] is not None and two.row["scores"] is not None
         return "not_comparable", "other text, resamples or signature" if both else "no score"
+    missing = _missing(one, two)
     if gap.interval.value == 0 and gap.interval.standard_error == 0:
-        return "same", ""
+        return "same", missing or ""
+    if missing is not None:
+        return "not_shown", missing
     if adjusted is not None and adjusted < ALPHA:
         return ("better" if gap.interval.value > 0 else "worse"), ""
     return "not_shown", ""
+
+
+def _missing(one: _Known | None, two: _Known | None) -> str | None:
+    """Return which seeds of either side came to nothing; None where none did."""
+    return missing_of(*(each.row for each in (one, two) if each))
+
+
+def _lost_seeds(one: _Known, two: _Known) -> bool:
+    """Tell whether a seed finished before, and came to nothing after."""
+    return any(str(seed) in two.row["unfinished_seeds"] for seed in one.row["finished_seeds"])
 
 
 def _score(one: _Known | None, rule: str) -> float | None:

@@ -61,6 +61,44 @@ def test_a_run_that_broke_is_a_regression_and_one_that_was_mended_is_none(tmp_pa
     assert [one.loses(5) for one in found.changes] == [True, False]
 
 
+def with_lost(folder, quality, finished):
+    """Write a row of five seeds of which some finished and the others diverged."""
+    lost = [seed for seed in range(5) if seed not in finished]
+    made = Written(folder, seeds=list(range(5)))
+    return made.scored("one", [quality] * len(finished), seeds=finished).lost("one", lost).done()
+
+
+@pytest.mark.parametrize("qualities", [(0.5, 0.95), (0.95, 0.5)])
+def test_seeds_that_are_left_on_both_sides_show_no_change_and_no_regression(tmp_path, qualities):
+    sides = [
+        Side(with_lost(tmp_path / str(quality), quality, [0, 1, 2]), "mine")
+        for quality in qualities
+    ]
+    (found,) = compare(*sides).changes
+    assert found.kind == "not_shown"
+    assert "3 of 5 seeds of one finished, the others diverged" in found.note
+    assert found.difference["p_value"] < 0.05  # the number is told all the same
+    assert not found.loses(0)
+    (same,) = compare(sides[0], sides[0]).changes
+    assert (same.kind, same.loses(0)) == ("same", False)
+
+
+def test_a_row_that_mended_is_not_held_against_the_seeds_that_were_left(tmp_path):
+    before = with_lost(tmp_path / "a", 0.95, [0, 1, 2])
+    after = written(tmp_path / "b", one=[0.5] * 5).done()
+    (found,) = compare(Side(before, "mine"), Side(after, "mine")).changes
+    assert (found.kind, found.loses(0)) == ("mended", False)
+
+
+@pytest.mark.parametrize("left", [[0, 1], [2, 3, 4], []])
+def test_a_seed_that_came_to_nothing_is_a_regression_where_others_already_had(tmp_path, left):
+    before = with_lost(tmp_path / "a", 0.9, [0, 1, 2])
+    after = with_lost(tmp_path / "b", 0.95, left)
+    (found,) = compare(Side(before, "mine"), Side(after, "mine")).changes
+    assert (found.kind, found.loses(99)) == ("broke", True)
+    assert "diverged" in found.note
+
+
 def test_other_text_is_not_compared(tmp_path):
     before = written(tmp_path / "a", one=0.9).done()
     after = Written(tmp_path / "b").scored("one", [0.9] * 3, data={"digest": "other"}).done()
