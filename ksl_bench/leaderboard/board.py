@@ -13,12 +13,13 @@ from ksl_bench.config import VerdictSpec
 from ksl_bench.errors import StorageError
 from ksl_bench.leaderboard.audits import audits_of
 from ksl_bench.leaderboard.bill import add_cost_over_full, add_score_against_full
+from ksl_bench.leaderboard.comparable import Terms
 from ksl_bench.leaderboard.directions import add_directions
 from ksl_bench.leaderboard.gains import Systems, add_gains, add_recovery
 from ksl_bench.leaderboard.keeping import judge_sequences
 from ksl_bench.leaderboard.places import Place, place_of
 from ksl_bench.leaderboard.questions import judge
-from ksl_bench.leaderboard.ranking import Ranked, Terms, rank_rows, terms_of
+from ksl_bench.leaderboard.ranking import Ranked, rank_rows, terms_of
 from ksl_bench.leaderboard.rows import Row, add_groups, add_scores, is_fixed, make_row
 from ksl_bench.leaderboard.runs import (
     Group,
@@ -195,7 +196,7 @@ def read_board(store: Store, suite: str) -> Board:
     terms: dict[Place, Terms] = {}
     in_sequence = bool(sequence_places(plan))
     for one in read_conditions(store, plan):
-        add_gains(one.rows, one.systems, margin=spec.margin)
+        add_gains(one.rows, one.systems, one.terms, margin=spec.margin)
         rankings[one.condition] = rank_rows(one.rows, one.terms, one.systems, rule=spec.rule)
         add_directions(one.rows, one.groups, one.condition, partial(task_spec_of, plan))
         add_score_against_full(one.rows, rankings[one.condition])

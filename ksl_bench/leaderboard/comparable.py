@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from ksl_bench.leaderboard.ranking import Terms
-
+Terms = tuple[tuple[str, str], ...]
+"""What must be alike, by name."""
 _DIFFERING = {
     "budget": "tuned under another budget",
     "search": "chosen by another search",

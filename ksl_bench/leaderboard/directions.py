@@ -133,7 +133,7 @@ def add_directions(
     The directions are those that are scored, their buckets go by what each row was tuned on.
 
     Args:
-        rows: With their scores.
+        rows: With their scores and gains.
         groups: Of each row; empty where it has none.
         condition: That the rows were scored under.
         spec_of: From a condition to its task, as the plan has it.
@@ -150,7 +150,8 @@ def add_directions(
     for row, own in zip(rows, groups, strict=True):
         if not own:
             continue
-        against, tuned_on = None if is_base(row) else base, tuned_on_of(row, spec_of)
+        against = None if is_base(row) or row["no_gains"] else base
+        tuned_on = tuned_on_of(row, spec_of)
         buckets = buckets_of(spec["directions"], tuned_on)
         row["directions"] = {
             "tuned_on": tuned_on,

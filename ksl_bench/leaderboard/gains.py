@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from ksl_bench.leaderboard.comparable import Terms, apart
 from ksl_bench.significance.intervals import Difference, Interval, differences
 from ksl_bench.significance.resampling import System
 from ksl_bench.tasks.readings import READINGS, Readings
@@ -55,25 +56,37 @@ def told_difference(found: Difference) -> Row:
     return {**told(found.interval), "p_value": found.p_value, "paired_seeds": list(found.seeds)}
 
 
-def add_gains(rows: Sequence[Row], systems: Sequence[Systems | None], *, margin: float) -> None:
+def add_gains(
+    rows: Sequence[Row],
+    systems: Sequence[Systems | None],
+    terms: Sequence[Terms | None],
+    *,
+    margin: float,
+) -> None:
     """Add `gains`, `termination` and `termination_share` to the rows that were scored under one condition.
+
+    A row that was not computed and scored as the base was has none, and `no_gains` says why.
 
     Args:
         rows: All scored under the same condition.
         systems: Of each row; None where it has no score.
+        terms: Of each row, what must be alike for a comparison; None where it has no score.
         margin: Of a gain that is not shown to be larger there is no share: it would be of nothing.
     """
-    base = next(
-        (each for row, each in zip(rows, systems, strict=True) if each and is_base(row)),
-        None,
-    )
     for row in rows:
-        row["gains"] = row["termination"] = row["termination_share"] = None
-    if base is None:
-        return
-    gaining = [
-        (row, own) for row, own in zip(rows, systems, strict=True) if own and not is_base(row)
+        row["gains"] = row["no_gains"] = row["termination"] = row["termination_share"] = None
+    known = [
+        (row, own, its)
+        for row, own, its in zip(rows, systems, terms, strict=True)
+        if own is not None and its is not None
     ]
+    found = next(((own, its) for row, own, its in known if is_base(row)), None)
+    if found is None:
+        return
+    base, alike = found
+    for row, _, its in known:
+        row["no_gains"] = apart(its, alike)
+    gaining = [(row, own) for row, own, _ in known if not is_base(row) and row["no_gains"] is None]
     # All at once: that is much faster than row by row.
     pairs = [(own[name], base[name]) for _, own in gaining for name in own]
     gains = iter(differences(pairs, guarded=False))
@@ -81,7 +94,7 @@ def add_gains(rows: Sequence[Row], systems: Sequence[Systems | None], *, margin:
         row["gains"] = {}
         for rule, metric in own:
             row["gains"].setdefault(rule, {})[metric] = told_difference(next(gains))
-    stopping = [(row, own) for row, own in gaining if _tells_form(row)]
+    stopping = [(row, own) for row, own in gaining if tells_form(row)]
     forms = differences(
         [(_form(row, own), _form(row, base)) for row, own in stopping], guarded=False
     )
@@ -92,9 +105,9 @@ def add_gains(rows: Sequence[Row], systems: Sequence[Systems | None], *, margin:
             row["termination_share"] = form.interval.value / raw["value"]
 
 
-def _tells_form(row: Row) -> bool:
+def tells_form(row: Row) -> bool:
     """Tell whether a row's task has a form to learn, such as stopping, and both rules that tell it apart."""
-    return bool(readings_of(row).form) and set(shown_rules(row)) <= row["gains"].keys()
+    return bool(readings_of(row).form) and set(shown_rules(row)) <= row["scores"].keys()
 
 
 def _form(row: Row, systems: Systems) -> System:

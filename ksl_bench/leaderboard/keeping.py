@@ -6,10 +6,9 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from ksl_bench.config import VerdictSpec
-from ksl_bench.leaderboard.comparable import apart, missing_of
+from ksl_bench.leaderboard.comparable import Terms, apart, missing_of
 from ksl_bench.leaderboard.gains import Row, told_difference
 from ksl_bench.leaderboard.places import Place, place_of
-from ksl_bench.leaderboard.ranking import Terms
 from ksl_bench.leaderboard.verdicts import (
     Verdict,
     claim,

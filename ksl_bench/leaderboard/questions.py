@@ -12,25 +12,17 @@ from typing import Any
 
 from ksl_bench.config import VerdictSpec
 from ksl_bench.leaderboard.audits import told_audits
+from ksl_bench.leaderboard.comparable import Terms
 from ksl_bench.leaderboard.controls import against_controls
-from ksl_bench.leaderboard.gains import (
-    Systems,
-    headline,
-    is_base,
-    is_clear,
-    readings_of,
-    shown_rules,
-)
-from ksl_bench.leaderboard.ranking import Terms
-from ksl_bench.leaderboard.tables import whole_percent
+from ksl_bench.leaderboard.gains import Systems
+from ksl_bench.leaderboard.over_base import over_base
 from ksl_bench.leaderboard.verdicts import (
     Compared,
     Verdict,
     claim,
     make_verdict,
-    one_seed,
+    not_comparable,
     told_gap,
-    told_number,
     unit,
 )
 from ksl_bench.significance.intervals import Difference
@@ -63,8 +55,7 @@ def judge(
         for question in (
             _replaces,
             against_controls,
-            _chance,
-            _termination,
+            over_base,
             _smallest,
             _transfer,
             _certificate,
@@ -92,12 +83,7 @@ def _within(
     points, one, two = unit(board.rows[ticket]), board.name(ticket), board.name(other)
     margin, missing = board.spec.margin, board.missing(ticket, other)
     if found is None:
-        why = board.apart(ticket, other)
-        brief = f"not comparable with {two}: {why}"
-        text = f"{one} is {brief}"
-        return make_verdict(
-            board, question, ticket, (other,), rule, "not_comparable", brief, text, ()
-        )
+        return not_comparable(board, question, ticket, other, rule)
     verdict = Margin.INCONCLUSIVE if missing else non_inferiority(found.interval, margin)
     open_ = missing or f"neither non-inferior within {margin:g} {points} nor worse by more is shown"
     said, brief = {
@@ -123,60 +109,6 @@ def _within(
     return make_verdict(
         board, question, ticket, (other,), rule, str(verdict), brief, text, (found,)
     )
-
-
-def _chance(board: Compared) -> Iterator[Verdict]:
-    """Judge rows drawn by chance against the base: if they gained, tuning anything would do."""
-    for place in board.of_method("partial_tuning"):
-        row = board.rows[place]
-        if row["criterion"] != "random" or row["gains"] is None:
-            continue
-        gains = {rule: row["gains"][rule][headline(row)] for rule in board.rules()}
-        margin = board.spec.margin
-        parts = ", ".join(f"{told_number(gain)} {WHERE[rule]}" for rule, gain in gains.items())
-        if missing := board.missing(place):
-            verdict, said = "inconclusive", f"against the base is inconclusive: {missing}"
-        elif all(gain["high"] < margin for gain in gains.values()):
-            verdict, said = "nothing", f"gains less than {margin:g} {unit(row)} over the base"
-        elif any(gain["low"] > 0 for gain in gains.values()):
-            verdict, said = "better", "is better than the base"
-        else:
-            verdict, said = "not_shown_better", "is not shown better than the base"
-        brief = f"{said} ({parts})"
-        text = f"{row['baseline']} {said}: {parts}{one_seed(*gains.values())}"
-        numbers = list(gains.values())
-        against = (_base(board),)
-        yield make_verdict(
-            board, "chance", place, against, board.spec.rule, verdict, brief, text, numbers
-        )
-
-
-def _termination(board: Compared) -> Iterator[Verdict]:
-    """Say what share of a plain gain is form, such as learning to stop, where it is clear of the margin."""
-    places = [
-        *board.of_method("full", "lora", "prefix", "embedding"),
-        *board.tickets("partial_tuning"),
-    ]
-    for place in places:
-        row = board.rows[place]
-        if row["termination_share"] is None:
-            continue
-        metric, share = headline(row), row["termination_share"]
-        rules, form = shown_rules(row), readings_of(row).form
-        raw, content = (row["gains"][rule][metric] for rule in rules)
-        rest = "" if is_clear(content) else ", which may be nothing"
-        rest += f"; {missing}" if (missing := board.missing(place)) else ""
-        text = (
-            f"{whole_percent(share)} % of what {row['baseline']} gains {WHERE[rules[0]]} is {form}: "
-            f"{told_number(row['termination'])} of {told_number(raw)} {unit(row)}; {WHERE[rules[1]]} "
-            f"it gains {told_number(content)}{rest}{one_seed(raw)}"
-        )
-        verdict = "termination" if not is_clear(content) else "termination_and_content"
-        numbers, against = (row["termination"], raw, content), (_base(board),)
-        brief = f"{whole_percent(share)} % of its {rules[0]} gain is {form}"
-        yield make_verdict(
-            board, "termination", place, against, rules[0], verdict, brief, text, numbers
-        )
 
 
 def _smallest(board: Compared) -> Iterator[Verdict]:
@@ -294,7 +226,3 @@ def _certificate(board: Compared) -> Iterator[Verdict]:
             yield make_verdict(
                 board, "certificate", ticket, (whole,), rule, verdict, brief, text, numbers
             )
-
-
-def _base(board: Compared) -> int:
-    return next(place for place in board.of_method("none") if is_base(board.rows[place]))

@@ -11,13 +11,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from ksl_bench.leaderboard.comparable import Terms
 from ksl_bench.leaderboard.gains import Systems, headline, shown_rules
 from ksl_bench.significance.power import minimum_detectable_difference
 from ksl_bench.significance.ranks import Ranking, rank_systems
 
 Row = dict[str, Any]
-Terms = tuple[tuple[str, str], ...]
-"""What must be alike, by name."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,9 +8,8 @@ from statistics import mean
 from typing import Any
 
 from ksl_bench.config import VerdictSpec
-from ksl_bench.leaderboard.comparable import apart, missing_of
+from ksl_bench.leaderboard.comparable import Terms, apart, missing_of
 from ksl_bench.leaderboard.gains import Systems, headline, told_difference
-from ksl_bench.leaderboard.ranking import Terms
 from ksl_bench.significance.intervals import Difference, differences
 
 Row = dict[str, Any]
@@ -159,6 +158,13 @@ def make_verdict(
         text=text,
         comparisons=tuple(comparisons),
     )
+
+
+def not_comparable(board: Compared, question: str, place: int, other: int, rule: str) -> Verdict:
+    """Say why the row at a place is not judged against another."""
+    brief = f"not comparable with {board.name(other)}: {board.apart(place, other)}"
+    text = f"{board.name(place)} is {brief}"
+    return make_verdict(board, question, place, (other,), rule, "not_comparable", brief, text, ())
 
 
 def unit(row: Row) -> str:

@@ -68,3 +68,15 @@ def test_a_probe_recovers_a_share_of_the_gain_of_what_it_probes(tmp_path):
     rows = plain(made)
     gains = {name: rows[name]["gains"]["raw"]["bleu"]["value"] for name in ("ks", "only")}
     assert rows["only"]["recovery"]["raw"] == pytest.approx(gains["only"] / gains["ks"])
+
+
+def test_what_was_not_computed_as_the_base_was_has_no_gain_over_it_and_says_why(tmp_path):
+    made = Written(tmp_path).scored("base", [0.5], method="none", train={"precision": "bf16"})
+    made.scored("exact", [0.9], method="partial_tuning")
+    made.scored("alike", [0.9], method="lora", train={"precision": "bf16"})
+    rows = plain(made)
+    assert rows["exact"]["no_gains"] == "computed at another precision (fp32, not bf16)"
+    fields = ("gains", "termination", "termination_share")
+    assert [rows["exact"][one] for one in fields] == [None] * 3
+    assert rows["alike"]["no_gains"] is None
+    assert rows["alike"]["gains"]["raw"]["bleu"]["value"] > 0

@@ -150,3 +150,17 @@ def test_a_transfer_of_rows_has_no_budget_but_a_precision(tmp_path):
     found = verdict(made, "certificate")
     assert found.verdict == "not_comparable"
     assert "computed at another precision (fp32, not bf16)" in found.text
+
+
+def test_a_base_at_another_precision_judges_neither_chance_nor_termination(tmp_path):
+    made = Written(tmp_path, seeds=list(range(SEEDS)))
+    made.scored("base", [0.5] * SEEDS, method="none", stops=False, train={"precision": "bf16"})
+    ticket(made)
+    ticket(made, "chance", criterion="random")
+    why = "not comparable with base: computed at another precision (fp32, not bf16)"
+    for found in (
+        verdict(made, "chance", "chance"),
+        verdict(made, "termination", rule="raw"),
+    ):
+        assert (found.verdict, found.brief, found.comparisons) == ("not_comparable", why, ())
+        assert found.text == f"{found.baseline} is {why}"

@@ -78,6 +78,7 @@ def row(name, method, own):
         "unfinished_seeds": {},
         "scores": {rule: {"bleu": score} for rule in ("raw", "first_line")},
         "gains": None,
+        "no_gains": None,
     }
 
 
@@ -118,6 +119,14 @@ def test_a_bucket_scores_the_mean_of_its_directions_on_every_draw(made):
     assert gain["low"] > 10
     assert rows[0]["directions"]["buckets"]["supervised"]["gains"] is None
     assert rows[0]["directions"]["gains"] is None
+
+
+def test_a_row_that_is_not_comparable_with_the_base_gains_on_no_direction():
+    own = [groups([50.0] * 8, 1), groups([60.0] * 8, 2)]
+    rows = [row("base", "none", own[0]), row("lora", "lora", own[1]) | {"no_gains": "bf16"}]
+    add_directions(rows, own, "default", lambda _: SPEC)
+    assert rows[1]["directions"]["gains"] is None
+    assert all(one["gains"] is None for one in rows[1]["directions"]["buckets"].values())
 
 
 def test_another_task_has_no_directions():
