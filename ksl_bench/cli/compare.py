@@ -188,7 +188,13 @@ def _show_contrast(found: dict[str, Any]) -> None:
         told = f"no tests on the sentences: {found['no_sentence_tests']}"
         out.print(told, markup=False, highlight=False)
         return
-    table = Table(title="of these trained models only", title_justify="left", box=SIMPLE_HEAD)
+    table = Table(
+        title="of these trained models only",
+        title_justify="left",
+        caption="paired bootstrap: sacrebleu's p, about half of a two-sided one",
+        caption_justify="left",
+        box=SIMPLE_HEAD,
+    )
     for name in ("seed", "test", "difference", "p", "draws"):
         table.add_column(name, justify="left" if name == "test" else "right")
     for one in found["sentence_tests"]:

@@ -5,6 +5,10 @@ counts only resamples beyond the difference that was seen: a system compared wit
 p = 1 / (B + 1), and one compared with a copy that differs in one sentence is called different. Here
 "as far" counts, too, as in Noreen's definition; where there are no ties, the p values are sacrebleu's.
 
+The two do not keep their levels alike. Approximate randomization is two-sided; the paired bootstrap
+is kept for comparison with published numbers, and calls equal systems different about twice as often as its
+level says (see `paired_bootstrap`).
+
 Shapes: N sentences, S statistics of a sentence, B resamples or trials.
 """
 
@@ -37,7 +41,8 @@ class SentenceTest:
     difference: float
     """First less second, in points of the metric."""
     p_value: float
-    """Two-sided; 1 for a system against itself."""
+    """1 for a system against itself. Two-sided of approximate randomization; of the paired bootstrap
+    sacrebleu's, which is too small: about half a two-sided p."""
     resamples: int
     claims: Literal["these trained models only"] = "these trained models only"
 
@@ -51,7 +56,12 @@ def paired_bootstrap(
     seed: int = SEED,
     documents: Sequence[Hashable] | None = None,
 ) -> SentenceTest:
-    """Test whether the sentences tell two trained models apart, by paired bootstrap.
+    """Test whether the sentences tell two trained models apart, by sacrebleu's paired bootstrap.
+
+    The p value is the share of resamples whose |gap| exceeds the mean |gap| by |the gap seen|. That mean is
+    about the gap seen where there is one, so only one tail counts: p is about half of a two-sided one, and
+    equal systems get p < 0.05 about 11 % of the time. It is given since others publish it; judge by
+    `approximate_randomization`.
 
     Args:
         first_NS: Statistics of every sentence, (N, S).

@@ -173,6 +173,7 @@ def test_the_command_prints_what_it_found(ksl, store):
     assert shown.returncode == 0
     assert "one less two: " in shown.stdout
     assert "of these trained models only" in shown.stdout
+    assert "sacrebleu's p, about half of a two-sided" in " ".join(shown.stdout.split())
     told = ksl("contrast", "mine", "one", "two", "--storage", store.root, "--json")
     assert len(json.loads(told.stdout)["sentence_tests"]) == 4
     refused = ksl("contrast", "mine", "one", "none", "--storage", store.root)
