@@ -10,7 +10,7 @@ Shapes: N sentences, S statistics of a sentence, B resamples.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -20,7 +20,7 @@ from safetensors.numpy import load, save
 from ksl_bench.evaluation.answers import Answers
 from ksl_bench.evaluation.measures import Measure
 from ksl_bench.significance.intervals import mean_interval
-from ksl_bench.significance.resampling import Floats, Resampling, System, resample
+from ksl_bench.significance.resampling import Draw, Floats, Resampling, System, resample
 from ksl_bench.tasks.base import ALL_GROUPS
 
 SENTENCES_FILE = "statistics.safetensors"
@@ -41,7 +41,8 @@ class Scored:
     scores: dict[str, dict[str, dict[str, Any]]]
     """By rule and metric: value, ends of the 95 % interval, signature."""
     by_group: dict[str, dict[str, Any]]
-    """By axis, group, rule and metric: value, ends of the interval, examples."""
+    """By axis, group, rule and metric: value, ends of the interval, examples; `units`: the sentences or
+    documents among them that were drawn."""
     files: dict[str, bytes]
     """By name: SENTENCES_FILE and RESAMPLES_FILE; where there are groups GROUPS_FILE."""
 
@@ -104,7 +105,7 @@ def score_answers(
             scores.setdefault(rule, {})[metric] = {
                 "value": value,
                 "signature": signature,
-                **_ends(value, resampled[name], drawn),
+                **_ends(value, resampled[name], drawn.draw),
             }
     kept = {**sentences, "groups": drawn.groups_N.astype(np.int32)}
     files = {SENTENCES_FILE: save(kept), RESAMPLES_FILE: save(resampled)}
@@ -134,8 +135,9 @@ class _Groups:
             if np.isnan(value):  # the metric tells nothing of this group
                 continue
             resampled_B = _told(measure.scores(self._drawn.counts_BN[:, places], kept_NS[places]))
-            ends = _ends(value, resampled_B, self._drawn)
-            entry = {"value": value, **ends, "examples": len(places)}
+            units = len(np.unique(self._drawn.groups_N[places]))
+            ends = _ends(value, resampled_B, draw_of_group(self._drawn.draw, units))
+            entry = {"value": value, **ends, "examples": len(places), "units": units}
             self._keep(axis, group, rule, metric, entry, resampled_B)
 
     def copy(self, source: str, rule: str, metric: str) -> None:
@@ -182,14 +184,24 @@ def _told(scores_B: Floats) -> Floats:
     return found
 
 
-def _ends(value: float, resampled_B: Floats, drawn: Resampling) -> dict[str, float]:
-    interval = mean_interval(one_seed_system(value, resampled_B, drawn))
+def _ends(value: float, resampled_B: Floats, draw: Draw) -> dict[str, float]:
+    interval = mean_interval(one_seed_system(value, resampled_B, draw))
     return {"low": interval.low, "high": interval.high}
 
 
-def one_seed_system(value: float, resampled_B: Floats, drawn: Resampling) -> System:
+def draw_of_group(draw: Draw, units: int) -> Draw:
+    """Return the draw of all examples as that of a group: the same resamples, as sure as its own examples.
+
+    Args:
+        draw: Of all examples.
+        units: Sentences or documents of the group. One alone does not vary, whatever is drawn.
+    """
+    return replace(draw, groups=max(units, 2))
+
+
+def one_seed_system(value: float, resampled_B: Floats, draw: Draw) -> System:
     """Return a trained model as a system of its own."""
-    return System((0,), np.array([value]), resampled_B[:, None], drawn.draw)
+    return System((0,), np.array([value]), resampled_B[:, None], draw)
 
 
 def read_arrays(content: bytes) -> dict[str, NDArray[Any]]:

@@ -95,13 +95,15 @@ def bucket_gains(
 
 
 def mean_system(systems: Sequence[System]) -> System:
-    """Return the mean of systems that were scored on the same draw under the same seeds."""
-    first = systems[0]
+    """Return the mean of systems that were scored on the same draw under the same seeds.
+
+    Where they have not as many examples, it is as sure as that of the fewest.
+    """
     return System(
-        first.seeds,
+        systems[0].seeds,
         np.mean([one.scores_R for one in systems], axis=0),
         np.mean([one.resampled_BR for one in systems], axis=0),
-        first.draw,
+        min((one.draw for one in systems), key=lambda draw: draw.groups),
     )
 
 

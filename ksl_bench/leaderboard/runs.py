@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from ksl_bench.errors import StorageError
-from ksl_bench.evaluation.scoring import GROUPS_FILE, RESAMPLES_FILE, read_arrays
+from ksl_bench.evaluation.scoring import GROUPS_FILE, RESAMPLES_FILE, draw_of_group, read_arrays
 from ksl_bench.significance.resampling import Draw, System
 from ksl_bench.store import Store
 from ksl_bench.store.bundles import Bundle, Rows
@@ -147,10 +147,15 @@ def group_systems_of(runs: Sequence[Run], *, fixed: bool) -> dict[Group, System]
             seeds,
             np.array([one["by_group"][axis][group][rule][metric]["value"] for one in results]),
             np.stack([run.group_resamples[f"{axis}/{group}/{rule}/{metric}"] for run in runs]).T,
-            draw,
+            draw_of_group(draw, _units(entry, draw)),
         )
         for axis, groups in (results[0].get("by_group") or {}).items()
         for group, rules in groups.items()
         for rule, metrics in rules.items()
-        for metric in metrics
+        for metric, entry in metrics.items()
     }
+
+
+def _units(entry: Mapping[str, Any], draw: Draw) -> int:
+    """Return how many sentences or documents a group has; earlier versions told only its examples."""
+    return int(entry.get("units", min(entry["examples"], draw.groups)))

@@ -122,7 +122,7 @@ def differences(
     seeds = [_common_seeds(first, second) for first, second in pairs]
     # Pairs without common seeds are few; each is one of its kind.
     shapes = [
-        (len(seeds[place]), first.draw) if seeds[place] else place
+        (len(seeds[place]), first.draw, first.draw.groups) if seeds[place] else place
         for place, (first, _) in enumerate(pairs)
     ]
     found: dict[int, Difference] = {}

@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Hashable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Literal
 
@@ -36,8 +36,8 @@ class Draw:
 
     resamples: int
     """B."""
-    groups: int
-    """G."""
+    groups: int = field(compare=False)
+    """G; of a group of examples those that it has. The digest alone says what was drawn."""
     unit: Literal["sentences", "documents"]
     """What was drawn."""
     digest: str

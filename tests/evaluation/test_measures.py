@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+from scipy import stats
 from sklearn.metrics import accuracy_score, f1_score
 
 from ksl_bench.evaluation.answers import Answers
@@ -92,6 +93,32 @@ def test_a_group_scores_as_it_would_alone():
         assert entry["value"] == pytest.approx(100 * right)
         assert entry["examples"] == len(places)
         assert entry["low"] < entry["value"] < entry["high"]
+
+
+@pytest.mark.parametrize("size", [5, 20])
+@pytest.mark.parametrize("together", [1, 2])
+def test_the_interval_of_a_group_is_as_sure_as_its_own_sentences_or_documents(size, together):
+    given, wanted = labels(5), labels(6)
+    groups = ["few" if at < size * together else "many" for at in range(N)]
+    documents = [str(at // together) if together > 1 else None for at in range(N)]
+    measures = {"accuracy": build_measure("accuracy", LABELS)}
+    answers = answered(given, wanted, {"language": groups})
+    found = score_answers(answers, measures, drawn=draw_sentences(documents, 200))
+    entry = found.by_group["language"]["few"]["likelihood"]["accuracy"]
+    resampled = read_arrays(found.files[GROUPS_FILE])["language/few/likelihood/accuracy"]
+    variance = size / (size - 1) * resampled.var(ddof=1)
+    half = stats.t.ppf(0.975, size - 1) * np.sqrt(variance)
+    assert (entry["units"], entry["examples"]) == (size, size * together)
+    assert entry["high"] - entry["value"] == pytest.approx(half)
+    assert entry["value"] - entry["low"] == pytest.approx(half)
+
+
+def test_a_group_of_one_example_has_a_score():
+    answers = answered(labels(5), labels(6), {"language": ["one"] + ["rest"] * (N - 1)})
+    measures = {"accuracy": build_measure("accuracy", LABELS)}
+    found = score_answers(answers, measures, drawn=draw_sentences([None] * N, 100))
+    entry = found.by_group["language"]["one"]["likelihood"]["accuracy"]
+    assert entry["value"] == entry["low"] == entry["high"]
 
 
 def test_a_macro_average_is_the_mean_of_its_groups_on_every_draw():

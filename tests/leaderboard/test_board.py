@@ -6,6 +6,7 @@ import zipfile
 
 import numpy as np
 import pytest
+from safetensors.numpy import save
 
 from ksl_bench.errors import StorageError
 from ksl_bench.evaluation.scoring import RESAMPLES_FILE, read_arrays
@@ -14,7 +15,7 @@ from ksl_bench.significance.intervals import difference, mean_interval
 from ksl_bench.significance.resampling import Draw, System
 from ksl_bench.store import Store, key_of
 from ksl_bench.store.files import Files
-from tests.boards import Written
+from tests.boards import Written, references, result
 
 
 @pytest.fixture(scope="module")
@@ -176,3 +177,21 @@ def test_a_board_leaves_the_collector_as_it_was(store):
     with pytest.raises(StorageError):
         read_board(store, "mime")
     assert gc.get_threshold() == before
+
+
+@pytest.mark.parametrize("told", [{"units": 10}, {}])
+def test_a_group_has_the_degrees_of_freedom_of_its_own_examples(tmp_path, told):
+    """As results tell them, and as those of earlier versions do, by the examples alone."""
+    made = Written(tmp_path)
+    made.recipe("one", "full")
+    record, files = result(references())
+    of_all = read_arrays(files[RESAMPLES_FILE])["raw/bleu"]
+    entry = {"value": 50.0, "low": 0.0, "high": 0.0, "examples": 10, **told}
+    record["by_group"] = {"language": {"cat": {"raw": {"bleu": entry}}}}
+    files["groups.safetensors"] = save({"language/cat/raw/bleu": of_all})
+    made.store.finish("evaluation", key_of({"name": "one"}), record, files)
+    made.row("one", 0, key_of({"name": "one"}))
+    (row,) = read_leaderboard(made.done(), "mine")
+    found = row["by_group"]["language"]["cat"]["raw"]["bleu"]
+    assert found["degrees_of_freedom"] == 9
+    assert found["standard_error"] == pytest.approx(np.sqrt(10 / 9 * of_all.var(ddof=1)))

@@ -1,11 +1,19 @@
 """Buckets of directions by hand, their means on draws of known scores, and what is said of gains."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
 from ksl_bench.config import VerdictSpec
 from ksl_bench.leaderboard.direction_tables import direction_sections
-from ksl_bench.leaderboard.directions import add_directions, bucket_of, buckets_of
+from ksl_bench.leaderboard.directions import (
+    add_directions,
+    bucket_gains,
+    bucket_of,
+    buckets_of,
+    direction_gains,
+)
 from ksl_bench.leaderboard.uneven import judge_directions
 from ksl_bench.leaderboard.verdicts import Compared
 from ksl_bench.significance.resampling import Draw, System
@@ -119,6 +127,22 @@ def test_a_bucket_scores_the_mean_of_its_directions_on_every_draw(made):
     assert gain["low"] > 10
     assert rows[0]["directions"]["buckets"]["supervised"]["gains"] is None
     assert rows[0]["directions"]["gains"] is None
+
+
+def test_groups_of_one_draw_are_compared_whoever_told_their_size_and_their_mean_is_as_sure_as_the_fewest():
+    made = groups([50.0] * 8, 1), groups([60.0] * 8, 2)
+    sizes = [dict(zip(DIRECTIONS, range(first, first + 8), strict=True)) for first in (10, 20)]
+    base, own = (
+        {
+            name: replace(one, draw=replace(one.draw, groups=size[name[1]]))
+            for name, one in some.items()
+        }
+        for some, size in zip(made, sizes, strict=True)
+    )
+    found = direction_gains(own, base, rule="raw", metric="bleu").found
+    assert [one.interval.degrees_of_freedom for one in found] == list(range(19, 27))
+    (mean,) = bucket_gains(own, base, {"all": DIRECTIONS}, rule="raw", metric="bleu").found
+    assert mean.interval.degrees_of_freedom == 19
 
 
 def test_a_row_that_is_not_comparable_with_the_base_gains_on_no_direction():
