@@ -53,7 +53,8 @@ def write_package(folder: Path, target: Path, *, exclude: Sequence[str] = ()) ->
         The number of files.
 
     Raises:
-        ConfigError: If it is no folder, or more than Ray takes.
+        ConfigError: If it is no folder, more than Ray takes, or a work tree of which git does not tell
+            what it ignores.
     """
     if not folder.is_dir():
         raise ConfigError(f"--working-dir: no such folder: {folder}")
@@ -77,7 +78,8 @@ def write_package(folder: Path, target: Path, *, exclude: Sequence[str] = ()) ->
 def _chosen(folder: Path, excluded: Sequence[str]) -> Iterator[Path]:
     """Yield the files that go along, by path; a link goes along only if it stays inside."""
     whole = folder.resolve()
-    for path in _of_git(folder) or _walked(folder, excluded):
+    known = _of_git(folder)
+    for path in _walked(folder, excluded) if known is None else known:
         parts = path.relative_to(folder)
         if _is_excluded(parts, excluded) or not path.is_file():
             continue
@@ -85,14 +87,29 @@ def _chosen(folder: Path, excluded: Sequence[str]) -> Iterator[Path]:
             yield path
 
 
-def _of_git(folder: Path) -> list[Path]:
-    """Return what git knows or does not ignore; nothing where there is no git."""
+def _of_git(folder: Path) -> list[Path] | None:
+    """Return what git knows or does not ignore; None where there is no work tree.
+
+    Raises:
+        ConfigError: If git cannot tell: what it ignores may be secret, and must not go along for that.
+    """
     command = ["git", "-C", str(folder), "ls-files", "-z", "-co", "--exclude-standard"]
     try:
-        found = subprocess.run(command, capture_output=True, check=True).stdout
-    except (OSError, subprocess.CalledProcessError):
-        return []
-    return sorted({folder / os.fsdecode(name) for name in found.split(b"\0") if name})
+        asked = subprocess.run(command, capture_output=True, check=False)
+    except OSError as error:
+        failed = f"git cannot be run here: {error.strerror}"
+    else:
+        if asked.returncode == 0:
+            names = {os.fsdecode(name) for name in asked.stdout.split(b"\0") if name}
+            return sorted(folder / name for name in names)
+        failed = os.fsdecode(asked.stderr).strip().partition("\n")[0]
+    whole = folder.resolve()
+    if not any((place / ".git").exists() for place in (whole, *whole.parents)):
+        return None
+    raise ConfigError(
+        f"--working-dir: {folder} is in a git work tree, but git does not tell what it ignores there: "
+        f"{failed}"
+    )
 
 
 def _walked(folder: Path, excluded: Sequence[str]) -> Iterator[Path]:

@@ -21,7 +21,6 @@ def folder(tmp_path):
         "ksl-results/states/x/state.json",
         "model.safetensors",
         ".venv/bin/python",
-        ".git/config",
         "__pycache__/a.pyc",
     ):
         path = place / name
@@ -38,6 +37,11 @@ def packed(folder, tmp_path, **options):
         return set(one.namelist())
 
 
+def tracked_by_git(folder, *, ignored):
+    subprocess.run(["git", "init", "-q", str(folder)], check=True)
+    (folder / ".gitignore").write_text(ignored)
+
+
 def test_suites_and_small_data_go_results_weights_and_environments_stay(folder, tmp_path):
     assert packed(folder, tmp_path, exclude=["data/huge.tsv"]) == {
         "mine.yaml",
@@ -51,10 +55,37 @@ def test_an_excluded_folder_stays_with_all_in_it(folder, tmp_path):
 
 
 def test_what_git_ignores_stays(folder, tmp_path):
-    (folder / ".git/config").unlink()
-    subprocess.run(["git", "init", "-q", str(folder)], check=True)
-    (folder / ".gitignore").write_text("data/\n")
+    tracked_by_git(folder, ignored="data/\n")
     assert packed(folder, tmp_path) == {"mine.yaml", "baselines/own.yaml"}
+
+
+def test_what_git_ignores_stays_even_if_that_is_all(folder, tmp_path):
+    tracked_by_git(folder, ignored="*\n")
+    assert packed(folder, tmp_path) == set()
+    assert packed(folder / "data", tmp_path) == set()
+
+
+@pytest.mark.parametrize("inside", [".", "data"])
+def test_a_work_tree_that_git_does_not_open_is_refused_with_gits_own_line(
+    folder, tmp_path, monkeypatch, inside
+):
+    tracked_by_git(folder, ignored="data/\n")
+    monkeypatch.setenv("GIT_TEST_ASSUME_DIFFERENT_OWNER", "1")
+    monkeypatch.setenv("LC_ALL", "C")
+    with pytest.raises(ConfigError, match=r"--working-dir: .* dubious ownership [^\n]*$"):
+        write_package(folder / inside, tmp_path / "a.zip")
+
+
+def test_a_work_tree_is_refused_where_git_is_not_installed(folder, tmp_path, monkeypatch):
+    tracked_by_git(folder, ignored="data/\n")
+    monkeypatch.setenv("PATH", str(tmp_path))
+    with pytest.raises(ConfigError, match="git cannot be run here: No such file or directory"):
+        write_package(folder, tmp_path / "a.zip")
+
+
+def test_a_folder_of_no_work_tree_needs_no_git(folder, tmp_path, monkeypatch):
+    monkeypatch.setenv("PATH", str(tmp_path))
+    assert "data/train.tsv" in packed(folder, tmp_path)
 
 
 def test_a_link_out_of_the_folder_stays(folder, tmp_path):
