@@ -13,12 +13,19 @@ SECRET_NAME = re.compile(
 UNSEALED = "KSL_BENCH_UNSEALED"
 """The variable that holds the names of the variables that a submission sealed: workers get them, too."""
 
-PASSWORD_IN_URI = re.compile(r"://[^/@\s]+@")
+PASSWORD_IN_URI = re.compile(r"://(?=[^\s/?#]*[@:])\S*@")
+"""Up to the last @, since a password may hold @ and /. An @ in a path counts only behind a colon, which may
+begin a password as well as a port."""
 
 
 def is_secret(name: str, value: str) -> bool:
     """Tell whether a variable must be seen by nobody: by its name, or by a password in its value."""
     return bool(SECRET_NAME.search(name) or PASSWORD_IN_URI.search(value))
+
+
+def masked(text: str) -> str:
+    """Return a text without the users and passwords of its URIs."""
+    return PASSWORD_IN_URI.sub("://***@", text)
 
 
 def require_token() -> None:

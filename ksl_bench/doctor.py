@@ -12,6 +12,7 @@ from typing import Any, Literal
 import torch
 
 from ksl_bench import measure
+from ksl_bench.auth import masked
 from ksl_bench.cluster.capacity import check_this_machine
 from ksl_bench.config import ModelSpec
 from ksl_bench.errors import KslBenchError
@@ -21,7 +22,7 @@ from ksl_bench.plan import make_plan
 from ksl_bench.store import Store
 from ksl_bench.suite import load_suite
 from ksl_bench.tasks.readings import TEXT_METRICS
-from ksl_bench.tracking import Tracker, masked, tracking_uri
+from ksl_bench.tracking import Tracker, tracking_uri
 
 LOW_DISK_BYTES = 5 * 2**30
 

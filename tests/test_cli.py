@@ -173,3 +173,13 @@ def test_every_command_has_a_help_page(ksl, command):
     done = ksl(*filter(None, [command]), "--help")
     assert done.returncode == 0
     assert "Usage" in done.stdout
+
+
+def test_the_next_steps_show_no_password(tmp_path, monkeypatch, capsys):
+    from ksl_bench.cli.suites import _next_steps
+    from ksl_bench.store import Store
+    from ksl_bench.suite import load_suite
+
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", "postgresql://me:pass@host/db")
+    _next_steps(Store(str(tmp_path)), "quickstart", load_suite("quickstart"))
+    assert "postgresql://***@host/db" in capsys.readouterr().out

@@ -281,3 +281,14 @@ def test_a_probe_of_positions_is_refused_where_labels_are_scored(suite):
     listed = ["baselines=[embedding, ks_partial_k18, ks_k18_only_source]"]
     with pytest.raises(ConfigError, match="works where text is generated, not where labels are"):
         build_suite(content, parse_set(listed))
+
+
+def test_a_password_in_the_tracking_uri_is_refused_not_repeated_and_the_variable_named():
+    (problem,) = problems_of("tracking.uri=postgresql://me:pass/word@host/db")
+    assert problem.startswith("tracking.uri: postgresql://***@host/db: the stored plan")
+    assert problem.endswith("$MLFLOW_TRACKING_URI")
+
+
+def test_a_tracking_uri_without_a_password_stands_in_the_suite():
+    uri = "http://127.0.0.1:5000"
+    assert load_suite("quickstart", [f"tracking.uri={uri}"]).tracking.uri == uri

@@ -107,13 +107,14 @@ def _show(board: Board, console: Console = out) -> None:
 
 
 def _next_steps(store: Store, given: str, suite: Suite) -> None:
+    from ksl_bench.auth import masked
     from ksl_bench.tracking import tracking_uri
 
     here = "" if Path(store.root) == Path("ksl-results").resolve() else f" --storage {store.root}"
     out.print("\nGo on with", markup=False)
     for command in (
         f"ksl-bench leaderboard {suite.name} --format json{here}",
-        f"mlflow ui --backend-store-uri {tracking_uri(store, suite.tracking.uri)}",
+        f"mlflow ui --backend-store-uri {masked(tracking_uri(store, suite.tracking.uri))}",
         f"ksl-bench run {given} --set seeds=[0,1,2]{here}",
     ):
         out.print(f"  {command}", markup=False, soft_wrap=True, highlight=False)

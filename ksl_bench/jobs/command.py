@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import urlsplit
 
-from ksl_bench.auth import PASSWORD_IN_URI, is_secret
+from ksl_bench.auth import PASSWORD_IN_URI, is_secret, masked
 from ksl_bench.errors import ConfigError
 
 
@@ -53,18 +53,16 @@ def entrypoint(command: Command, *, here: bool, python: str | None = None) -> st
     Raises:
         ConfigError: If the storage cannot be the same place for all nodes, or a secret would show.
     """
-    shown = [one for one in command.arguments if PASSWORD_IN_URI.search(one)]
-    if shown:
-        text = PASSWORD_IN_URI.sub("://***@", shown[0])
-        raise ConfigError(
-            f"{text}: everyone who may look at the cluster would see this password; give it in a "
-            "variable, with --env"
-        )
     storage = shared_storage(command.storage, here=here)
     interpreter = python or (sys.executable if here else "python")
     words = [interpreter, "-m", "ksl_bench.cli", command.verb, *command.arguments]
     if storage not in command.arguments:
         words += ["--storage", storage]
+    if shown := [word for word in words if PASSWORD_IN_URI.search(word)]:
+        raise ConfigError(
+            f"{masked(shown[0])}: everyone who may look at the cluster would see this password; give it "
+            "in a variable, with --env"
+        )
     return shlex.join([*words, "--address", "auto"])
 
 

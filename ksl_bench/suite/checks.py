@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from ksl_bench.auth import PASSWORD_IN_URI, masked
 from ksl_bench.config import Baseline, Suite, TaskSpec, TicketSpec
 from ksl_bench.errors import DataError, KslBenchError
 from ksl_bench.lottery.criteria import CRITERIA
@@ -48,6 +49,11 @@ def check_suite(suite: Suite, *, complete: bool) -> list[str]:
     if READINGS[suite.task.name].calibrates and suite.evaluate.split == "dev":
         problems.append(
             "evaluate.split: dev is where thresholds are chosen, and never scored; must be devtest"
+        )
+    if PASSWORD_IN_URI.search(suite.tracking.uri or ""):
+        problems.append(
+            f"tracking.uri: {masked(suite.tracking.uri or '')}: the stored plan and the report would show "
+            "this user or password; leave it out, and give the URI in $MLFLOW_TRACKING_URI"
         )
     if complete:
         problems += _check_transfer(suite)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 import os
-import re
 import tempfile
 import time
 from collections.abc import Iterator, Mapping, Sequence
@@ -12,6 +11,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from ksl_bench.auth import masked
 from ksl_bench.errors import TrackingError
 from ksl_bench.store import Store
 
@@ -36,11 +36,6 @@ def tracking_uri(store: Store, uri: str | None) -> str:
             f"tracking.uri: must be given with a storage that is no folder ({store.root})"
         )
     return f"sqlite:///{store.root}/mlflow.db"
-
-
-def masked(uri: str) -> str:
-    """Return a URI without its user and password."""
-    return re.sub(r"//[^/@]*@", "//***@", uri)
 
 
 @contextmanager

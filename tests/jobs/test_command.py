@@ -56,6 +56,12 @@ def test_a_password_in_an_argument_is_refused_and_not_repeated():
     assert "pass@" not in str(caught.value)
 
 
+def test_a_password_in_the_environments_storage_is_refused_and_not_repeated():
+    with pytest.raises(ConfigError, match=r"^s3://\*\*\*@bucket/results: everyone") as caught:
+        entrypoint(make(storage="s3://me:pass/word@bucket/results"), here=False)
+    assert "pass" not in str(caught.value).replace("this password", "")
+
+
 @pytest.mark.parametrize("address", ["http://127.0.0.1:8265", "http://localhost:8265", "auto"])
 def test_loopback_is_here(address):
     assert is_here(address)
