@@ -27,10 +27,9 @@ class Counter:
         """Ask for a trial's score: its baseline, choice and steps."""
         self._asked.append((question, trial))
 
-    def asked(self) -> list[tuple[str, dict[str, Any]]]:
-        """Return what was asked since the last call."""
-        asked, self._asked = self._asked, []
-        return asked
+    def asked(self, heard: int) -> list[tuple[str, dict[str, Any]]]:
+        """Return what was asked after the first so many, however often that is wanted."""
+        return self._asked[heard:]
 
     def answer(self, question: str, scored: dict[str, Any]) -> None:
         """Give a trial its score."""

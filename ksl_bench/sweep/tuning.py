@@ -11,9 +11,7 @@ from __future__ import annotations
 import contextlib
 import os
 import threading
-import time
 from collections.abc import Callable, Iterable, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict
 from typing import Any
 
@@ -27,6 +25,7 @@ from ksl_bench.pool import Event
 from ksl_bench.sharing import SharedPool
 from ksl_bench.space import Domain, Space
 from ksl_bench.store import Store
+from ksl_bench.sweep.answerer import Answerer
 from ksl_bench.sweep.asker import POLL_SECONDS, Asker, Counter
 from ksl_bench.trials import Scored, Trial, Trials
 
@@ -58,38 +57,24 @@ def sweep(
     """
     counter: Any = beside_the_driver(Counter).remote()
     shared = SharedPool(pool)
-    stop = threading.Event()
-    failures: list[BaseException] = []
 
-    def answer(question: str, trial: dict[str, Any]) -> None:
-        try:
-            scored = trials.run(Trial(**trial), shared.client(), on_event)
-            on_trial(scored)
-            ray.get(counter.answer.remote(question, asdict(scored)))
-        except BaseException as error:  # told by the caller, whose thread this is not
-            failures.append(error)
-            stop.set()
+    def score(trial: dict[str, Any]) -> dict[str, Any]:
+        scored = trials.run(Trial(**trial), shared.client(), on_event)
+        on_trial(scored)
+        return asdict(scored)
 
-    def serve() -> None:
-        with ThreadPoolExecutor(width) as threads:
-            while not stop.is_set():
-                for asked in ray.get(counter.asked.remote()):
-                    threads.submit(answer, *asked)
-                time.sleep(POLL_SECONDS)
-
-    server = threading.Thread(target=serve, name="sweep", daemon=True)
-    server.start()
+    answerer = Answerer(counter, score, width)
     try:
         for tuner in _tuners(trials.space, counter, store, width):
-            _fit(tuner, stop)
+            _fit(tuner, answerer.ended)
     finally:
-        stop.set()
+        answerer.ended.set()
+        shared.close()  # ends what still waits for work, and with it the answerer
+        answerer.join(seconds=10)
         with contextlib.suppress(ray.exceptions.RayError):
             ray.kill(counter)
-        server.join(timeout=10)
-        shared.close()
-    if failures:
-        raise failures[0]
+    if answerer.failure is not None:
+        raise answerer.failure
 
 
 def _fit(tuner: tune.Tuner, stop: threading.Event) -> None:
