@@ -166,6 +166,45 @@ def test_ray_clusters_authenticate_grow_from_zero_and_keep_work_off_the_head():
             assert group["minReplicas"] == 0 < group["maxReplicas"]
 
 
+def labels_of(document):
+    """Return the labels that the pods of a document will have; KubeRay gives its own to each of its pods."""
+    is_ray = document["apiVersion"].startswith("ray.io/")
+    given = {"ray.io/is-ray-node": "yes"} if is_ray else {}
+    return [given | pod.get("metadata", {}).get("labels", {}) for pod in templates(document)]
+
+
+def selects(policy, labels):
+    selector = policy["spec"]["podSelector"]
+    return selector.get("matchLabels", {}).items() <= labels.items() and all(
+        one["operator"] == "In" and labels.get(one["key"]) in one["values"]
+        for one in selector.get("matchExpressions", [])
+    )
+
+
+@pytest.mark.parametrize("path", KUBERNETES, ids=named)
+def test_what_listens_is_reached_from_its_namespace_only(path):
+    """By a policy of the same file, which may be the only one that is applied."""
+    policies = [one for one in documents(path) if one["kind"] == "NetworkPolicy"]
+    for policy in policies:
+        assert policy["spec"]["policyTypes"] == ["Ingress"]
+        (rule,) = policy["spec"]["ingress"]
+        own, *others = rule["from"]
+        assert own == {"podSelector": {}}
+        operator = {"app.kubernetes.io/name": "kuberay-operator"}
+        assert all(one["podSelector"]["matchLabels"] == operator for one in others)
+    for document in documents(path):
+        if document["kind"] in ("RayCluster", "RayJob", "Deployment", "StatefulSet"):
+            for labels in labels_of(document):
+                assert any(selects(policy, labels) for policy in policies), labels
+
+
+def test_no_file_that_is_deleted_takes_another_files_objects_along():
+    named = [
+        (one["kind"], one["metadata"]["name"]) for path in KUBERNETES for one in documents(path)
+    ]
+    assert len(named) == len(set(named))
+
+
 def test_what_a_container_takes_from_secrets_and_config_maps_is_made_as_the_readme_says():
     text = (CLUSTER / "kubernetes/README.md").read_text() + (
         CLUSTER / "mlflow/README.md"
