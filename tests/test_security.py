@@ -21,7 +21,7 @@ from ksl_bench.suite import load_suite
 DEAD = "127.0.0.1:1"
 
 LISTENING = """
-import json, os, sys, time
+import contextlib, json, os, sys, time
 from ksl_bench.auth import require_token
 require_token()
 from ksl_bench.cluster.connection import connect, disconnect
@@ -57,7 +57,10 @@ import psutil, ray
 ray.get(ray.remote(lambda: 1).remote())
 pool = group(workers) if workers else None
 family = [psutil.Process(), *psutil.Process().children(recursive=True)]
-mine = {one.pid: " ".join(one.cmdline()) for one in family}
+mine = {}
+for one in family:
+    with contextlib.suppress(psutil.Error):  # it has ended meanwhile
+        mine[one.pid] = " ".join(one.cmdline())
 listening = [one for one in psutil.net_connections("inet") if one.status == psutil.CONN_LISTEN]
 places = sorted({(one.laddr.ip, mine[one.pid]) for one in listening if one.pid in mine})
 from ray._private.authentication.authentication_utils import is_token_auth_enabled

@@ -30,7 +30,7 @@ LOGGERS = ("ray.dashboard.modules.dashboard_sdk", "ray.dashboard.modules.job.sdk
 
 POLL_SECONDS = 0.5
 
-AGENT_SECONDS = 20.0
+AGENT_SECONDS = 60.0
 """How long a head may take, after its job server answers, until it can start a job."""
 
 NOT_READY = "try again later"

@@ -121,9 +121,9 @@ sys.exit(1)
 class Nodes:
     """A Ray cluster of raylets on this machine, with a token of its own."""
 
-    def __init__(self, *, port: int, nodes: int = 2) -> None:
+    def __init__(self, *, nodes: int = 2) -> None:
+        port = free_port()
         self.address = f"127.0.0.1:{port}"
-        self._port = port
         self._folder = Path(tempfile.mkdtemp(prefix="kslf", dir="/tmp"))  # sockets want short paths
         token = f"token-of-{self._folder.name}"
         self.environment = {
@@ -172,8 +172,11 @@ class Nodes:
     @staticmethod
     def _is_up(process: subprocess.Popen[bytes]) -> bool:
         assert process.poll() is None, "ray start ended"
-        names = [one.name() for one in psutil.Process(process.pid).children(recursive=True)]
-        return "raylet" in names
+        for one in psutil.Process(process.pid).children(recursive=True):
+            with contextlib.suppress(psutil.Error):  # it has ended meanwhile
+                if one.name() == "raylet":
+                    return True
+        return False
 
     def train_workers(self) -> list[psutil.Process]:
         """Return the processes that train."""

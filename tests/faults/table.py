@@ -30,7 +30,6 @@ from tests.faults.harness import (
 )
 
 Board = list[dict[str, Any]]
-PORT = 6411
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,7 +66,7 @@ _started = contextlib.ExitStack()
 @functools.cache
 def cluster() -> Nodes:
     """Start a cluster of three raylets for the faults that leave it whole."""
-    return _started.enter_context(Nodes(port=PORT + 2))
+    return _started.enter_context(Nodes())
 
 
 def shared() -> dict[str, Any]:
@@ -110,7 +109,7 @@ def worker(storage: Path, wanted: Board) -> Row:
 
 @fault("a node is lost")
 def node(storage: Path, wanted: Board) -> Row:
-    with Nodes(port=PORT) as nodes, Eye(storage) as eye:
+    with Nodes() as nodes, Eye(storage) as eye:
         where: Any = {"address": nodes.address, "environment": nodes.environment}
         with Driver(storage, **where) as driver:
             wait_for(lambda: in_a_step(storage))
@@ -133,7 +132,7 @@ def driver(storage: Path, wanted: Board) -> Row:
 @fault("the head is lost")
 def head(storage: Path, wanted: Board) -> Row:
     with Eye(storage) as eye:
-        with Nodes(port=PORT) as nodes:
+        with Nodes() as nodes:
             where: Any = {"address": nodes.address, "environment": nodes.environment}
             with Driver(storage, **where) as first:
                 wait_for(lambda: in_a_step(storage))
@@ -142,7 +141,7 @@ def head(storage: Path, wanted: Board) -> Row:
                 first.process.wait(120)
                 note = f"the driver ended {time.monotonic() - begun:.0f} s later"
                 assert first.process.returncode != 0
-        with Nodes(port=PORT + 1) as nodes:
+        with Nodes() as nodes:
             board = run(storage, address=nodes.address, environment=nodes.environment)
     when = (
         "SIGKILL of all processes of the head in a step; then a new cluster over the same storage"

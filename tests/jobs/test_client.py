@@ -61,10 +61,10 @@ def test_a_head_that_is_still_coming_up_is_asked_again(jobs, clock, tmp_path):
 def test_a_head_that_never_comes_up_is_one_line(jobs, clock, tmp_path):
     agents_after(jobs, 10**9)
     with pytest.raises(
-        ClusterError, match="has had a job agent for 20 s: is `ray status`"
+        ClusterError, match="has had a job agent for 60 s: is `ray status`"
     ) as caught:
         jobs.submit(job(tmp_path))
-    assert 20 <= clock[0] <= 22
+    assert 60 <= clock[0] <= 62
     assert len(caught.value.problems) == 1
 
 

@@ -16,7 +16,6 @@ import pytest
 from tests.faults.harness import free_port
 
 REPOSITORY = Path(__file__).resolve().parents[2]
-PORT, SERVER_PORT = 6395, 8295
 SMALL = (
     "--set baselines=[base,embedding] --set train.steps=4 --set task.train_size=16 "
     "--set task.devtest_size=2 --set evaluate.bootstrap_samples=100 --set resources.max_groups=1"
@@ -47,15 +46,15 @@ def test_the_readme_shows_the_commands_of_the_page():
     assert PAGE[-1] == "ray stop"
 
 
-def script():
-    """Return the page's commands with small work, ports of this test's own, and each submission twice.
+def script(port):
+    """Return the page's commands with small work, a job server at `port`, and each submission twice.
 
     `ray stop` ends every Ray of the machine, so that one is left to the fixture.
     """
     lines = []
     for line in PAGE[:-1]:
         if "ray start --head" in line:
-            own = f"--port {PORT} --dashboard-port {SERVER_PORT} --temp-dir $SHORT --num-cpus 2 "
+            own = f"--port {free_port()} --dashboard-port {port} --temp-dir $SHORT --num-cpus 2 "
             own += f"--dashboard-agent-listen-port {free_port()}"
             line = line.replace("ray start --head", f"ray start --head --disable-usage-stats {own}")
         if " -- run " in line:
@@ -75,7 +74,7 @@ def environment(tmp_path):
         "HOME": str(tmp_path),
         "PATH": f"{Path(sys.executable).parent}:/usr/bin:/bin",
         "PYTHONPATH": str(REPOSITORY),
-        "RAY_API_SERVER_ADDRESS": f"http://127.0.0.1:{SERVER_PORT}",
+        "RAY_API_SERVER_ADDRESS": f"http://127.0.0.1:{free_port()}",
         "SHORT": short,
         "OMP_NUM_THREADS": "1",
         "PYTHONWARNINGS": "ignore",
@@ -97,7 +96,7 @@ def environment(tmp_path):
 @pytest.mark.nightly
 def test_the_commands_of_the_page_work_where_there_is_no_token_yet(environment, tmp_path):
     done = subprocess.run(
-        ["bash", "-c", script()],
+        ["bash", "-c", script(environment["RAY_API_SERVER_ADDRESS"].rpartition(":")[2])],
         env=environment, cwd=tmp_path, capture_output=True, text=True, timeout=1800, check=False,
     )  # fmt: skip
     assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]

@@ -239,7 +239,6 @@ def test_storage_without_conditional_writes_is_found_out_and_the_last_writer_hol
 
     memory = fsspec.implementations.memory.MemoryFileSystem
     monkeypatch.setattr(memory, "pipe_file", heedless)
-    monkeypatch.setattr("ksl_bench.store.leases.SETTLE_SECONDS", 0.3)
     store = Store("memory://heedless/results")
     assert not store.files.creates_atomically()
     assert len(at_once([leases(store) for _ in range(4)])) == 1
