@@ -125,6 +125,6 @@ LISTINGS: Registry[Callable[[], dict[str, str]]] = Registry(
             **{name: one.description for name, one in CRITERIA.items()},
             **{name: one.description for name, one in ENTRY_CRITERIA.items()},
         },
-        "prompts": lambda: {name: repr(one.text) for name, one in TEMPLATES.items()},
+        "prompts": lambda: {name: one.text for name, one in TEMPLATES.items()},
     },
 )

@@ -1,11 +1,14 @@
 """The command line as a user meets it: exit codes, one line a problem, nothing written."""
 
 import json
+import shlex
 import subprocess
 import sys
 
 import pytest
 import yaml
+
+from ksl_bench.data.prompts import TEMPLATES
 
 
 @pytest.fixture
@@ -63,6 +66,13 @@ def refused(done, *said):
         ),
         (["run", "quickstart", "--storage", "memory://x"], "tracking.uri: must be given"),
         (["run", "quickstart", "--sett", "x=1"], "No such option"),
+        (["run", "quickstart", "--storage", ""], "--storage: must be a folder or a URI, got ''"),
+        (["run", "quickstart", "--set", "seeds=[0, -1]"], "seeds.1: must be >= 0, got -1"),
+        (["plan", "quickstart", "--set", f"seeds=[{2**32}]"], "must be <= 4294967295"),
+        (["sweep", "learning_rate", "--set", "space.seeds=[-1]"], "must be >= 0, got -1"),
+        (["run", "quickstart", "--set", "train={steps: 4, steps: 8}"], "the value is not YAML"),
+        (["run", "quickstart", "--set", "task.train_files=[]"], "train_files: must name files"),
+        (["certify", "--counterexample", "--seed", "-1"], "--seed"),
         (["run"], "Missing argument"),
         (["leaderboard", "quickstart", "--format", "pdf"], "unknown format 'pdf'"),
         (["leaderboard", "nothing"], "nothing is stored"),
@@ -111,6 +121,27 @@ def test_a_model_that_cannot_be_reached_is_refused_before_the_start(ksl, files):
 def test_a_storage_that_cannot_be_written_is_refused(ksl, tmp_path):
     (tmp_path / "file").write_text("in the way")
     refused(ksl("run", "quickstart", "--storage", "file/inside", cwd=tmp_path), "file/inside")
+
+
+@pytest.mark.parametrize("suite", ["name: a\nname: b\n", "train: {steps: 4, steps: 8}\n"])
+def test_a_key_that_stands_twice_is_refused_with_its_line(ksl, tmp_path, suite):
+    (tmp_path / "mine.yaml").write_text(suite)
+    done = ksl("plan", "mine.yaml", cwd=tmp_path)
+    refused(done, "mine.yaml: not YAML: ", "stands there twice", "line ")
+
+
+def test_a_ticket_that_is_there_is_not_overwritten(ksl, tmp_path):
+    ticket = tmp_path / "ks18.safetensors"
+    ticket.write_bytes(b"of days of work")
+    done = ksl("ticket", "find", "--before", "tiny-base", "--after", "x", "--output", str(ticket))
+    refused(done, "ks18.safetensors exists and is not overwritten")
+    assert ticket.read_bytes() == b"of days of work"
+
+
+def test_prompts_are_listed_as_they_are(ksl):
+    listed = json.loads(ksl("list", "prompts", "--json").stdout)
+    assert listed == {name: one.text for name, one in TEMPLATES.items()}
+    assert "\\n" in ksl("list", "prompts").stdout  # a line each for people
 
 
 def test_list_names_the_twelve_baselines(ksl):
@@ -175,11 +206,26 @@ def test_every_command_has_a_help_page(ksl, command):
     assert "Usage" in done.stdout
 
 
+def test_the_next_steps_go_on_with_what_was_asked(tmp_path, capsys):
+    from ksl_bench.cli.suites import _next_steps
+    from ksl_bench.store import Store
+    from ksl_bench.suite import load_suite
+
+    changes = ["baselines=[base, lora]", "tracking.uri=http://127.0.0.1:5000"]
+    _next_steps(Store(str(tmp_path)), "quickstart", changes, load_suite("quickstart", changes))
+    _, *told = capsys.readouterr().out.strip().splitlines()
+    assert shlex.split(told[2]) == [
+        "ksl-bench", "run", "quickstart", "--set", changes[0], "--set", changes[1],
+        "--set", "seeds=[0,1,2]", "--storage", str(tmp_path),
+    ]  # fmt: skip
+    assert told[1].strip() == "http://127.0.0.1:5000"
+
+
 def test_the_next_steps_show_no_password(tmp_path, monkeypatch, capsys):
     from ksl_bench.cli.suites import _next_steps
     from ksl_bench.store import Store
     from ksl_bench.suite import load_suite
 
     monkeypatch.setenv("MLFLOW_TRACKING_URI", "postgresql://me:pass@host/db")
-    _next_steps(Store(str(tmp_path)), "quickstart", load_suite("quickstart"))
+    _next_steps(Store(str(tmp_path)), "quickstart", [], load_suite("quickstart"))
     assert "postgresql://***@host/db" in capsys.readouterr().out

@@ -13,6 +13,7 @@ from ksl_bench.config import ResourcesSpec
 from ksl_bench.desk import Desk
 from ksl_bench.errors import ClusterError
 from ksl_bench.jobs.sealing import SEALED, seal, unseal_environment
+from tests.machine import free_port
 
 
 def test_more_than_the_machine_has_is_refused_with_what_was_asked_and_what_there_is():
@@ -75,8 +76,20 @@ def test_only_an_address_that_is_given_is_followed(monkeypatch, address, joined)
     monkeypatch.setenv("RAY_ADDRESS", "127.0.0.1:1")
     monkeypatch.setenv("RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER", "0")  # what it sets ends with the test
     monkeypatch.setattr(connection.ray_constants, "ENABLE_RAY_CLUSTER", False)
+    monkeypatch.setattr(
+        connection.socket, "create_connection", lambda *_, **__: SimpleNamespace(close=list)
+    )
     connect(address)
     assert asked["address"] == joined  # without one Ray would go by its environment and its files
+
+
+def test_where_nothing_listens_nothing_is_waited_for(monkeypatch):
+    monkeypatch.setattr(connection.ray, "init", lambda **_: pytest.fail("asked for minutes"))
+    place = f"127.0.0.1:{free_port()}"
+    with pytest.raises(
+        ClusterError, match=f"--address {place}: cannot reach Ray: Connection refused"
+    ):
+        connect(place)
 
 
 class Remote:

@@ -39,6 +39,12 @@ def test_anything_else_is_refused(offset):
         new_seeds((0,), offset)
 
 
+def test_seeds_stay_what_generators_take():
+    assert new_seeds((0, 5), str(2**32 - 6))[0] == (2**32 - 6, 2**32 - 1)
+    with pytest.raises(ConfigError, match=r"--seed-offset: must leave seeds of at most 4294967295"):
+        new_seeds((0, 6), str(2**32 - 6))
+
+
 def test_a_seed_that_would_reach_into_the_next_day_is_refused():
     with pytest.raises(ConfigError, match="below 100"):
         new_seeds((100,), "today")

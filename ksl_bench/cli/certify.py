@@ -96,7 +96,7 @@ def certify(
         int, typer.Option("--smoothed-positions", help="At least as many are smoothed; 0 for none.")
     ] = 50,
     alpha: Annotated[float, typer.Option("--alpha", help="Error of one position's bound.")] = 0.001,
-    seed: Annotated[int, typer.Option("--seed", help="Draws sentences and noise.")] = 0,
+    seed: Annotated[int, typer.Option("--seed", min=0, help="Draws sentences and noise.")] = 0,
     precision: Annotated[
         Literal["fp32", "bf16"] | None,
         typer.Option("--precision", help="Of the weights, as in the ticket's suite; else fp32."),

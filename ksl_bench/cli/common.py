@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from rich.console import Console
 
+from ksl_bench.errors import KslBenchError
+
 if TYPE_CHECKING:  # the libraries behind it take seconds to import
     from ksl_bench.store import Store
 
@@ -67,6 +69,8 @@ def open_store(storage: str | None) -> Store:
     """Return the store that an option, the environment or the default names."""
     from ksl_bench.store import Store
 
+    if storage == "":  # a variable of the shell that is not set
+        raise KslBenchError("--storage: must be a folder or a URI, got ''")
     return Store(storage or os.environ.get("KSL_BENCH_STORAGE") or "ksl-results")
 
 

@@ -5,7 +5,9 @@ from __future__ import annotations
 import contextlib
 import io
 import json
+import shlex
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -75,7 +77,7 @@ def run(
         print(as_json(board))
     else:
         _show(board)
-        _next_steps(store, suite, wanted)
+        _next_steps(store, suite, set_ or [], wanted)
     return 0 if complete else 1
 
 
@@ -106,16 +108,20 @@ def _show(board: Board, console: Console = out) -> None:
         console.print(table)
 
 
-def _next_steps(store: Store, given: str, suite: Suite) -> None:
+def _next_steps(store: Store, given: str, changes: Sequence[str], suite: Suite) -> None:
     from ksl_bench.auth import masked
     from ksl_bench.tracking import tracking_uri
 
-    here = "" if Path(store.root) == Path("ksl-results").resolve() else f" --storage {store.root}"
+    elsewhere = Path(store.root) != Path("ksl-results").resolve()
+    here = ["--storage", store.root] if elsewhere else []
+    tracking = masked(tracking_uri(store, suite.tracking.uri))
+    sets = [part for one in (*changes, "seeds=[0,1,2]") for part in ("--set", one)]
+    served = tracking.startswith(("http://", "https://"))
     out.print("\nGo on with", markup=False)
     for command in (
-        f"ksl-bench leaderboard {suite.name} --format json{here}",
-        f"mlflow ui --backend-store-uri {masked(tracking_uri(store, suite.tracking.uri))}",
-        f"ksl-bench run {given} --set seeds=[0,1,2]{here}",
+        shlex.join(["ksl-bench", "leaderboard", suite.name, "--format", "json", *here]),
+        tracking if served else shlex.join(["mlflow", "ui", "--backend-store-uri", tracking]),
+        shlex.join(["ksl-bench", "run", given, *sets, *here]),
     ):
         out.print(f"  {command}", markup=False, soft_wrap=True, highlight=False)
 
@@ -197,8 +203,8 @@ def leaderboard(
     )
     if not names:
         raise KslBenchError(f"--storage: nothing is stored in {store.root}")
-    if format_ == "html" and len(names) > 1:
-        raise KslBenchError(f"--format html: name one suite of {', '.join(names)}")
+    if format_ in ("html", "json", "csv") and len(names) > 1:  # one document each
+        raise KslBenchError(f"--format {format_}: name one suite of {', '.join(names)}")
     text = io.StringIO()
     for name in names:
         board = read_board(store, name)
@@ -242,7 +248,7 @@ def list_(
         return
     table = Table(box=None, show_header=False)
     for name, description in entries.items():
-        table.add_row(name, escape(description))
+        table.add_row(name, escape(description.replace("\n", "\\n")))
     out.print(table)
 
 

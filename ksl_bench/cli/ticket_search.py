@@ -60,7 +60,7 @@ def find(
     prompt: Annotated[str, typer.Option("--prompt", help="A prompt's name, or text.")] = "explicit",
     source_language: Annotated[str, typer.Option("--source-language", metavar="CODE")] = "eng",
     target_language: Annotated[str, typer.Option("--target-language", metavar="CODE")] = "cat",
-    seed: Annotated[int, typer.Option("--seed", help="For criteria that draw.")] = 0,
+    seed: Annotated[int, typer.Option("--seed", min=0, help="For criteria that draw.")] = 0,
     output: Annotated[
         Path | None, typer.Option("--output", metavar="FILE", help="Write the ticket here.")
     ] = None,
@@ -69,8 +69,11 @@ def find(
     """Find a ticket from two checkpoints; no suite needed."""
     from ksl_bench.config import TranslationSpec
     from ksl_bench.tickets.find import Search, find_ticket
+    from ksl_bench.tickets.folders import check_free
 
     quiet_models()
+    if output is not None:
+        check_free(output)
     files = str(text)
     task = TranslationSpec(
         source_language=source_language,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+import socket
 from typing import Any
 
 import ray
@@ -18,6 +19,9 @@ PASSED_ON = (
     *("AWS_", "AZURE_", "GOOGLE_"),
 )
 """Prefixes of the environment variables that workers need: libraries, and the keys of object stores."""
+
+REACH_SECONDS = 10.0
+"""How long a head may take to take a connection."""
 
 PROCESSES = 16
 """Of Ray's workers on this machine may start at once, though it have fewer cores."""
@@ -53,6 +57,8 @@ def connect(address: str | None) -> None:
     os.environ.setdefault("RAY_TRAIN_ENABLE_PREEMPTION_WATCHER", "0")
     os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
     logging.getLogger("ray").setLevel(logging.ERROR)
+    if address is not None:
+        _check_reachable(address)
     options: dict[str, Any] = {"log_to_driver": False, "logging_level": logging.ERROR}
     try:
         if address is None:
@@ -75,6 +81,22 @@ def connect(address: str | None) -> None:
             "cannot start Ray here" if address is None else f"--address {address}: cannot reach Ray"
         )
         raise ClusterError(f"{where}: {reason}") from None
+
+
+def _check_reachable(address: str) -> None:
+    """Refuse a host and port where nothing listens: Ray would ask there for more than ten minutes.
+
+    Raises:
+        ClusterError: If nothing does.
+    """
+    host, colon, port = address.rpartition(":")
+    if "://" in address or not colon or not port.isdecimal():
+        return  # `auto`, Ray's client, or nothing that Ray knows: it says so
+    try:
+        socket.create_connection((host.strip("[]"), int(port)), timeout=REACH_SECONDS).close()
+    except (OSError, OverflowError) as error:
+        reason = getattr(error, "strerror", None) or str(error)
+        raise ClusterError(f"--address {address}: cannot reach Ray: {reason}") from None
 
 
 def _stay_on_loopback() -> None:

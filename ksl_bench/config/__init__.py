@@ -6,12 +6,14 @@ are ISO 639-3 codes.
 """
 
 from ksl_bench.config.base import (
+    LARGEST_SEED,
     Direction,
     Language,
     Location,
     ModelSpec,
     Name,
     Precision,
+    Seed,
     Spec,
     Split,
     Text,
@@ -55,6 +57,7 @@ from ksl_bench.config.tasks import (
 
 __all__ = [
     "JOIN",
+    "LARGEST_SEED",
     "TASK_SPECS",
     "AnyTask",
     "Baseline",
@@ -76,6 +79,7 @@ __all__ = [
     "ProbeSpec",
     "ResourcesSpec",
     "SearchSpec",
+    "Seed",
     "Spec",
     "Split",
     "StatisticSpec",

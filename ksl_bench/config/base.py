@@ -12,6 +12,9 @@ Location = str | tuple[str, str] | tuple[tuple[str, str], ...]
 Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")]
 Language = Annotated[str, Field(pattern=r"^[a-z]{3}(_[A-Z][a-z]{3})?$")]
 Direction = Annotated[str, Field(pattern=r"^[a-z]{3}(_[A-Z][a-z]{3})?-[a-z]{3}(_[A-Z][a-z]{3})?$")]
+LARGEST_SEED = 2**32 - 1
+"""NumPy's, whose generator for libraries takes no larger one."""
+Seed = Annotated[int, Field(ge=0, le=LARGEST_SEED)]
 Text = Annotated[str, Field(pattern=r"\S")]
 
 

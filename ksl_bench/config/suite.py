@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
-from ksl_bench.config.base import ModelSpec, Name, Spec
+from ksl_bench.config.base import ModelSpec, Name, Seed, Spec
 from ksl_bench.config.baselines import Baseline
 from ksl_bench.config.tasks import AnyTask
 
@@ -79,7 +79,7 @@ class Suite(Spec):
     """Baselines that, tuned under one condition, are also scored under every other one."""
     sequence: tuple[str, ...] = ()
     """Conditions that are tuned on one after the other, each from what the last one left."""
-    seeds: tuple[int, ...] = Field(default=(0,), min_length=1)
+    seeds: tuple[Seed, ...] = Field(default=(0,), min_length=1)
     baselines: tuple[Baseline, ...] = Field(min_length=1)
     evaluate: EvaluateSpec = EvaluateSpec()
     resources: ResourcesSpec = ResourcesSpec()

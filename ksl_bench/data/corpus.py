@@ -121,6 +121,9 @@ def _read(
     location: Location, languages: Languages, split: str, problems: list[str]
 ) -> tuple[list[Pair], str]:
     """Return all pairs of a location, and what was read."""
+    if not location:
+        problems.append(f"{split}_files: must name files, got {location!r}")
+        return [], ""
     if not isinstance(location, str):
         both = (location,) if isinstance(location[0], str) else location
         pairs = [pair for one in both for pair in read_aligned(*one, problems)]

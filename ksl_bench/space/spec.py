@@ -6,7 +6,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-from ksl_bench.config import Name
+from ksl_bench.config import Name, Seed
 
 
 class Spec(BaseModel):
@@ -84,7 +84,7 @@ class SpaceSpec(Spec):
     """Name or path; relative paths are the working directory's."""
     set: tuple[str, ...] = ()
     """Changes of the suite, as of `--set`."""
-    seeds: Annotated[tuple[int, ...], Field(min_length=1)] = (0,)
+    seeds: Annotated[tuple[Seed, ...], Field(min_length=1)] = (0,)
     """Of every choice; its score is their mean."""
     objective: ObjectiveSpec = ObjectiveSpec()
     search: SearchSpec = SearchSpec()

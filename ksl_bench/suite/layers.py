@@ -9,7 +9,7 @@ import yaml
 
 from ksl_bench.errors import ConfigError
 from ksl_bench.registry import unknown
-from ksl_bench.suite.files import find_file, read_yaml
+from ksl_bench.suite.files import find_file, parse_yaml, read_yaml
 from ksl_bench.suite.winners import Stored, take_winners
 
 
@@ -25,7 +25,7 @@ def parse_set(assignments: Iterable[str]) -> list[tuple[list[str], Any]]:
         if not equals or not path.strip() or any(not part for part in path.split(".")):
             raise ConfigError(f"--set {text!r}: must be path=value, e.g. train.steps=100")
         try:
-            parsed.append((path.strip().split("."), yaml.safe_load(value)))
+            parsed.append((path.strip().split("."), parse_yaml(value)))
         except yaml.YAMLError:
             raise ConfigError(f"--set {text!r}: the value is not YAML") from None
     return parsed

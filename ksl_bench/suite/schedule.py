@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from datetime import UTC, date, datetime
 
-from ksl_bench.config import Suite
+from ksl_bench.config import LARGEST_SEED, Suite
 from ksl_bench.errors import ConfigError
 
 SEEDS_A_DAY = 100
@@ -41,5 +41,9 @@ def new_seeds(
     else:
         raise ConfigError(
             f"--seed-offset: must be `today` or a number of 0 or more, got {offset!r}"
+        )
+    if max(seeds) + number > LARGEST_SEED:
+        raise ConfigError(
+            f"--seed-offset: must leave seeds of at most {LARGEST_SEED}, got {offset} for {max(seeds)}"
         )
     return tuple(seed + number for seed in seeds), label

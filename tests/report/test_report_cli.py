@@ -2,6 +2,8 @@
 
 import json
 
+import pytest
+
 
 def test_html_of_one_suite_goes_to_a_file(ksl, bench, tmp_path):
     path = tmp_path / "mine.html"
@@ -18,13 +20,14 @@ def test_one_stored_suite_needs_no_name(ksl, bench):
     assert done.stdout.endswith("</html>\n")
 
 
-def test_several_suites_want_a_name(ksl, bare):
+@pytest.mark.parametrize("format_", ["html", "json", "csv"])
+def test_several_suites_want_a_name(ksl, bare, format_):
     plan = bare.store.plans.read("mine")
     bare.store.plans.write("other", plan)
-    done = ksl("leaderboard", "--storage", bare.store.root, "--format", "html")
+    done = ksl("leaderboard", "--storage", bare.store.root, "--format", format_)
     bare.store.files.remove("suites/other.json")
     assert done.returncode != 0
-    assert done.stderr == "error: --format html: name one suite of mine, other\n"
+    assert done.stderr == f"error: --format {format_}: name one suite of mine, other\n"
 
 
 def test_every_format_goes_to_a_file(ksl, bare, tmp_path):
