@@ -76,6 +76,7 @@ def refused(done, *said):
         (["run"], "Missing argument"),
         (["leaderboard", "quickstart", "--format", "pdf"], "unknown format 'pdf'"),
         (["leaderboard", "nothing"], "nothing is stored"),
+        (["track", "--sync", "--storage", "nowhere"], "--storage: nothing is stored in "),
         (["list", "recipes"], "unknown listing 'recipes'"),
     ],
 )
@@ -136,6 +137,13 @@ def test_a_ticket_that_is_there_is_not_overwritten(ksl, tmp_path):
     done = ksl("ticket", "find", "--before", "tiny-base", "--after", "x", "--output", str(ticket))
     refused(done, "ks18.safetensors exists and is not overwritten")
     assert ticket.read_bytes() == b"of days of work"
+
+
+@pytest.mark.parametrize("command", [[], ["submit"], ["ticket"]])
+def test_without_arguments_there_is_a_help_page_and_no_empty_error(ksl, command):
+    done = ksl(*command)
+    assert (done.returncode, done.stderr) == (2, "")
+    assert "Usage" in done.stdout
 
 
 def test_prompts_are_listed_as_they_are(ksl):

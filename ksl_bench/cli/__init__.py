@@ -71,7 +71,9 @@ def main() -> None:
         unseal_environment()
         code = app(standalone_mode=False)
     except TyperException as error:
-        complain([error.format_message()])
+        complain(
+            filter(None, [error.format_message()])
+        )  # without arguments the help page says it all
         code = 2
     except KslBenchError as error:
         complain(error.problems)

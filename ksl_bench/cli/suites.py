@@ -154,7 +154,10 @@ def plan(
         "cost",
     )
     for name in heads:
-        table.add_column(name, justify="left" if name in ("baseline", "needs") else "right")
+        justify = "left" if name in ("baseline", "needs") else "right"
+        table.add_column(
+            name, justify=justify, overflow="fold"
+        )  # a name cut short tells no row from another
     for row in described["baselines"]:
         cells = (
             row["baseline"],
@@ -286,7 +289,10 @@ def track(
     if not sync:
         raise KslBenchError("track: say --sync to write to MLflow")
     store = open_store(storage)
-    for name in store.plans.names():
+    names = store.plans.names()
+    if not names:  # a nightly job with a wrong path must not look fine
+        raise KslBenchError(f"--storage: nothing is stored in {store.root}")
+    for name in names:
         plan = store.plans.read(name)
         if plan is not None:
             Tracker(store, uri=uri or plan["suite"]["tracking"]["uri"]).sync(name)
