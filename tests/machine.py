@@ -3,7 +3,6 @@
 import importlib
 import os
 import shutil
-import socket
 import subprocess
 import sys
 import time
@@ -45,12 +44,6 @@ def open_browser(playwright):
         browser = driver.chromium.launch(executable_path=path, args=arguments)
         yield browser
         browser.close()
-
-
-def free_port():
-    with socket.socket() as one:
-        one.bind(("127.0.0.1", 0))
-        return one.getsockname()[1]
 
 
 @contextmanager

@@ -13,7 +13,7 @@ from ksl_bench.config import ResourcesSpec
 from ksl_bench.desk import Desk
 from ksl_bench.errors import ClusterError
 from ksl_bench.jobs.sealing import SEALED, seal, unseal_environment
-from tests.machine import free_port
+from tests.faults.harness import free_port
 
 
 def test_more_than_the_machine_has_is_refused_with_what_was_asked_and_what_there_is():

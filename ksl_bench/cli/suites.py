@@ -154,10 +154,9 @@ def plan(
         "cost",
     )
     for name in heads:
-        justify = "left" if name in ("baseline", "needs") else "right"
-        table.add_column(
-            name, justify=justify, overflow="fold"
-        )  # a name cut short tells no row from another
+        left = name in ("baseline", "needs")
+        # A name that is cut short tells no row from another.
+        table.add_column(name, justify="left" if left else "right", overflow="fold")
     for row in described["baselines"]:
         cells = (
             row["baseline"],

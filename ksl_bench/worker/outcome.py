@@ -53,9 +53,8 @@ def spoils(error: BaseException) -> bool:
     """
     if classify(error)[0] == "out_of_memory":
         return True
-    names = {
-        kind.__name__ for kind in type(error).__mro__
-    }  # torch has had AcceleratorError since 2.8
+    # By name: PyTorch has had an AcceleratorError since 2.8.
+    names = {kind.__name__ for kind in type(error).__mro__}
     return "AcceleratorError" in names or (
         isinstance(error, RuntimeError) and any(words in str(error) for words in _SPOILED)
     )

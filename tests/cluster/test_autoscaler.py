@@ -13,7 +13,7 @@ import psutil
 import pytest
 import yaml
 
-from tests.machine import free_port
+from tests.faults.harness import free_port
 
 pytestmark = pytest.mark.slow
 

@@ -9,7 +9,8 @@ from mlflow import MlflowClient
 from ksl_bench.leaderboard import read_board
 from ksl_bench.tracking import Tracker
 from tests.boards import Written
-from tests.machine import PATIENCE_MS, free_port, importable, mlflow_server, open_browser
+from tests.faults.harness import free_port
+from tests.machine import PATIENCE_MS, importable, mlflow_server, open_browser
 
 playwright = importable("playwright.sync_api")
 

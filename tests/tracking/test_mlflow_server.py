@@ -12,7 +12,8 @@ from mlflow import MlflowClient
 from ksl_bench.errors import TrackingError
 from ksl_bench.tracking import Tracker
 from tests.boards import Written
-from tests.machine import free_port, lacking, mlflow_server, running, wait_for
+from tests.faults.harness import free_port
+from tests.machine import lacking, mlflow_server, running, wait_for
 
 pytestmark = pytest.mark.slow
 
